@@ -1,0 +1,31 @@
+"""auxlearn: train a supervised task together with self-supervised pretext tasks, then drop the pretext parts.
+
+Public names are resolved on first use, so importing auxlearn loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auxlearn.spec.models import Arrangement as Arrangement
+
+__version__ = "0.1.0"
+
+# Where each public name lives.
+_HOMES = {
+    "Arrangement": "auxlearn.spec.models",
+}
+
+__all__ = ["Arrangement", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'auxlearn' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *globals()])

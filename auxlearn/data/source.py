@@ -1,0 +1,102 @@
+"""`DataSource`: where samples come from, and what is known about them ahead of any tensor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+from torch.utils.data import Dataset
+
+__all__ = ["DataContext", "DataSource", "InputShape", "TargetInfo"]
+
+
+@attrs.frozen(kw_only=True)
+class InputShape:
+    """The form of one modality, without the row dimension.
+
+    Attributes:
+        shape: E.g. `(3, 64, 64)` for an image, `(768,)` for a feature vector.
+        dtype: Name of the torch dtype of the stored data: `"uint8"` for images.
+        kind: `"image"` is augmented and scaled to [0, 1]; `"feature"` reaches the backbone as it is.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "uint8"
+    kind: Literal["image", "feature"] = "image"
+
+
+@attrs.frozen(kw_only=True)
+class TargetInfo:
+    """What is known about one target.
+
+    Attributes:
+        kind: `"class"`: int64 class index; `"multilabel"`: float [classes] of 0 and 1; `"continuous"`: float.
+        names: The names of the classes, in the order of their indices; of the components of a continuous
+            target, if they have names.
+        shape: Shape of one row's target: `()` for a class or a single number.
+        unit: Of a continuous target, e.g. `"degree"`.
+    """
+
+    kind: Literal["class", "multilabel", "continuous"]
+    names: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    unit: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DataContext:
+    """What a data source is built with besides its own params.
+
+    Attributes:
+        size: Side in pixels to which images are decoded, or None for their own size.
+        root: Folder against which relative paths of the spec are resolved: the folder of the spec file.
+    """
+
+    size: int | None = None
+    root: str = "."
+
+
+class DataSource(ABC):
+    """An ordinary map-style torch `Dataset` per split, plus what the data knows about itself.
+
+    Items are dicts: each modality and target under its name, e.g. `{"image": uint8 [C, H, W], "emotion": 3}`.
+    A target (or, beside others, a modality) that a row lacks is left out or None. Items are read in loader
+    workers, so they hold tensors, numpy arrays and numbers only; no attrs objects.
+
+    Attributes:
+        inputs: The form of each modality.
+        targets: What is known about each target.
+        splits: The splits that exist, of `"train"`, `"val"`, `"test"` and further ones.
+    """
+
+    inputs: Mapping[str, InputShape]
+    targets: Mapping[str, TargetInfo]
+    splits: tuple[str, ...]
+
+    @abstractmethod
+    def dataset(self, split: str) -> Dataset[Any]:
+        """Return the rows of `split`. Its dataset has `__len__` and `__getitem__`."""
+
+    def labels(self, split: str, target: str) -> Sequence[Any] | None:
+        """Return every row's label for a class target without reading inputs (None for a row without), or None.
+
+        Fractions by stratum, class weights and balanced sampling need it; without it they read all items.
+        """
+        return None
+
+    def groups(self, split: str) -> Sequence[str] | None:
+        """Return every row's group, e.g. the person, or None if there are no groups. No group may be in two splits."""
+        return None
+
+    def name(self, split: str, index: int) -> str:
+        """Return how to call a row in messages and saved lists: a path, an id."""
+        return f"{split}/{index}"
+
+    def fingerprint(self) -> str:
+        """Return a short hash that changes when the samples do; resuming compares it."""
+        return ""
+
+    def check(self) -> None:
+        """Raise a `DataError` with everything wrong about the data that can be seen before training."""

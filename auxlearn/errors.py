@@ -1,0 +1,169 @@
+"""What can go wrong, each kind with the exit code that the command line returns for it.
+
+An `AuxlearnError` is a message for the person who runs auxlearn: it says what is wrong, where, what would be
+right and how to get there, and it is printed without a traceback. A mistake in a program that calls auxlearn
+is an ordinary `ValueError` or `TypeError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import attrs
+
+__all__ = [
+    "AuxlearnError",
+    "CheckpointError",
+    "DataError",
+    "DistributedError",
+    "DivergedError",
+    "EnvironmentProblem",
+    "ExportError",
+    "Interrupted",
+    "PluginError",
+    "Problem",
+    "SpecError",
+    "escape",
+    "nearest",
+]
+
+_LONGEST = 80
+_MOST_PROBLEMS = 20
+
+
+def escape(text: object, longest: int = _LONGEST) -> str:
+    r"""Return `text` fit for a terminal: control characters escaped, cut after `longest` characters.
+
+    >>> escape("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that `word` was most likely meant to be, or None if none is near.
+
+    >>> nearest("puzling", ["puzzling", "inpainting"])
+    'puzzling'
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """One mistake: where it is, what it is, and how to put it right.
+
+    Attributes:
+        what: What is wrong, with the value that was found.
+        where: A JSON Pointer into the spec, or a path.
+        allowed: What would be right.
+        meant: The nearest known name, if the mistake looks like a misspelling.
+        fix: What to do about it, where that is more than using `allowed`.
+        exit_code: The kind of the mistake (2 spec, 3 plugin, 4 data).
+    """
+
+    what: str
+    where: str = ""
+    allowed: str | None = None
+    meant: str | None = None
+    fix: str | None = None
+    exit_code: int = 2
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        parts += [f"allowed: {self.allowed}"] if self.allowed else []
+        parts += [f'did you mean "{self.meant}"?'] if self.meant else []
+        parts += [f"fix: {self.fix}"] if self.fix else []
+        return "; ".join(parts)
+
+
+class AuxlearnError(Exception):
+    """The base of every error that is meant for the person who runs auxlearn.
+
+    Args:
+        problems: A message, a `Problem`, or several of them in the order in which they should be read.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, problems: str | Problem | Sequence[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem(what=problems)
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems[:_MOST_PROBLEMS]]
+        if len(self.problems) > _MOST_PROBLEMS:
+            lines.append(f"... and {len(self.problems) - _MOST_PROBLEMS} more")
+        return "\n".join(lines)
+
+
+class SpecError(AuxlearnError):
+    """The spec, or the command line, asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class PluginError(AuxlearnError):
+    """A plugin that is needed is missing, broken, or broke its contract."""
+
+    exit_code = 3
+
+
+class DataError(AuxlearnError):
+    """The data is not what the spec or the data source says it is."""
+
+    exit_code = 4
+
+
+class DivergedError(AuxlearnError):
+    """A loss or a gradient stopped being finite."""
+
+    exit_code = 5
+
+
+class CheckpointError(AuxlearnError):
+    """A checkpoint is missing, damaged, or belongs to another run."""
+
+    exit_code = 6
+
+
+class DistributedError(AuxlearnError):
+    """Another process of the same run failed or cannot be reached."""
+
+    exit_code = 7
+
+
+class EnvironmentProblem(AuxlearnError):
+    """The machine refuses: disk full, no permission, a run folder in use."""
+
+    exit_code = 8
+
+
+class ExportError(AuxlearnError):
+    """The trained model cannot be written in the format that was asked for."""
+
+    exit_code = 9
+
+
+class Interrupted(AuxlearnError):
+    """A signal ended the run, after a checkpoint was saved.
+
+    Args:
+        signal: The number of the signal: 2 for SIGINT (exit code 130), 15 for SIGTERM (143).
+        message: What was saved, and how to go on.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+    @property
+    def code(self) -> int:
+        """The exit code by the shells' custom: 128 plus the number of the signal."""
+        return 128 + self.signal

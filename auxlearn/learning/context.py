@@ -1,0 +1,117 @@
+"""What components are told when they are built, and in every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
+
+import attrs
+from torch import Tensor, nn
+
+from auxlearn.data import InputShape, TargetInfo
+from auxlearn.learning.draws import Draws
+from auxlearn.learning.features import FeatureShape
+
+__all__ = ["BuildContext", "Gather", "LossKey", "Shared", "StepContext", "identity_gather"]
+
+
+class LossKey(NamedTuple):
+    """Which loss: of which task, in which role, on which view (`"clean"`, `"shared"`, `"puzzle/0"`)."""
+
+    task: str
+    role: Literal["primary", "pretext"]
+    view: str
+
+    def __str__(self) -> str:
+        return f"{self.task}@{self.view}"
+
+
+class Gather(Protocol):
+    """Concatenate a tensor's rows over all processes, in rank order; identity for one process."""
+
+    def __call__(self, tensor: Tensor, *, grad: bool = False) -> Tensor:
+        """Gather `tensor`; with `grad`, gradients flow back to the process that the rows came from."""
+
+
+def identity_gather(tensor: Tensor, *, grad: bool = False) -> Tensor:
+    """Return `tensor`: the `Gather` of a single process."""
+    return tensor if grad else tensor.detach()
+
+
+@attrs.frozen(kw_only=True)
+class StepContext:
+    """What a task may know about the step it is in.
+
+    Attributes:
+        step: Optimizer step, from 0.
+        epoch: Epochs done, with fraction.
+        progress: Part of the training done, in [0, 1].
+        draws: Randomness under the task's own name.
+        gather: Concatenates rows over all processes.
+        weights: Factor of each loss in this step, for the balancer.
+    """
+
+    step: int = 0
+    epoch: float = 0.0
+    progress: float = 0.0
+    draws: Draws = attrs.field(factory=lambda: Draws(seed=0, name="step", step=0))
+    gather: Gather = identity_gather
+    weights: Mapping[LossKey, float] = attrs.field(factory=dict)
+
+
+class Shared:
+    """A handle to a module that several tasks use and the learner owns, so that it is stored and optimised once.
+
+    It is callable like the module, and it is no `nn.Module`, so a task that keeps it does not register it.
+    """
+
+    def __init__(self, name: str, module: nn.Module, arguments: Mapping[str, Any]) -> None:
+        self.name, self.module, self.arguments = name, module, dict(arguments)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Call the module."""
+        return self.module(*inputs)
+
+
+@attrs.frozen(kw_only=True)
+class BuildContext:
+    """What a component is built with besides its own params.
+
+    Attributes:
+        inputs: The form of each modality: as the data source gives it for an augmentation, as augmentation leaves
+            it for everything else.
+        size: Side in pixels of the images that the backbone sees, or None without images.
+        features: The form of the backbone's features; empty for what is built before the backbone.
+        targets: What the data source offers to learn.
+        class_counts: Training rows of each class, by class target.
+        batch_size: Rows of one micro-batch on one device.
+        shared_modules: What `shared` has made so far.
+    """
+
+    inputs: Mapping[str, InputShape]
+    size: int | None = None
+    features: Mapping[str, FeatureShape] = attrs.field(factory=dict)
+    targets: Mapping[str, TargetInfo] = attrs.field(factory=dict)
+    class_counts: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
+    batch_size: int = 1
+    shared_modules: dict[str, Shared] = attrs.field(factory=dict)
+
+    @property
+    def feature(self) -> FeatureShape:
+        """The form of the single modality's features; ValueError if there are several."""
+        if len(self.features) != 1:
+            raise ValueError(f"`feature` should be asked of one modality, found {sorted(self.features)}.")
+        return next(iter(self.features.values()))
+
+    def shared(self, name: str, factory: Callable[..., nn.Module], **arguments: Any) -> Shared:
+        """Return the module `name` that all who ask for it share: made as `factory(**arguments)` on first use.
+
+        Raises:
+            ValueError: If it was asked for with other arguments before.
+        """
+        if name not in self.shared_modules:
+            self.shared_modules[name] = Shared(name, factory(**arguments), arguments)
+        found = self.shared_modules[name]
+        if found.arguments != arguments:
+            raise ValueError(f"Shared module `{name}` should be asked for with {found.arguments}, found {arguments}.")
+        return found

@@ -1,0 +1,155 @@
+"""`Draws`: randomness that is derived from names, never stored.
+
+A draw is a pure function of (seed, name, step, micro-batch) and of what was drawn before under the same name.
+So adding a task leaves the draws of the others alone, resuming needs no generator state, and as everything is
+drawn for the joint batch of all processes, of which each takes its rows, one process equals many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+__all__ = ["Draws", "derive_seed", "isolated_rng"]
+
+
+def derive_seed(*parts: object) -> int:
+    """Return a 63-bit seed that depends on every part and on their order.
+
+    >>> derive_seed(0, "puzzle", 3) == derive_seed(0, "puzzle", 3)
+    True
+    >>> derive_seed(0, "puzzle", 3) == derive_seed(0, "puzzle3")
+    False
+    """
+    text = "\x1f".join(str(part) for part in parts).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+@contextmanager
+def isolated_rng(device: torch.device | None = None) -> Iterator[None]:
+    """Leave torch's global generators, of the CPU and of `device`, as they were before the block."""
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+class Draws:
+    """Random numbers for one name in one step.
+
+    Args:
+        seed: Seed of the run.
+        name: Whose draws these are, e.g. the instance name of a task.
+        step: Optimizer step.
+        micro: Micro-batch within the step.
+        rank: Index of this process.
+        world: Number of processes; each has as many rows as the others.
+        device: Where the tensors are needed.
+
+    Example:
+        >>> from auxlearn.learning import Draws
+        >>> both = Draws(seed=0, name="puzzle", step=7).permutations(4, 9)
+        >>> second = Draws(seed=0, name="puzzle", step=7, rank=1, world=2).permutations(2, 9)
+        >>> bool((both[2:] == second).all())
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        name: str,
+        step: int,
+        micro: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seed, self.name, self.step, self.micro = seed, name, step, micro
+        self.rank, self.world, self.device = rank, world, torch.device(device)
+        self._generator: torch.Generator | None = None
+
+    def child(self, name: str) -> Draws:
+        """Return the draws of another name in the same step: `self` is not affected by their use."""
+        return Draws(
+            seed=self.seed,
+            name=f"{self.name}/{name}",
+            step=self.step,
+            micro=self.micro,
+            rank=self.rank,
+            world=self.world,
+            device=self.device,
+        )
+
+    def uniform(self, rows: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Return floats in [low, high): [rows, *shape]."""
+        return self._own(rows, lambda n, g: torch.empty(n, *shape).uniform_(low, high, generator=g))
+
+    def normal(self, rows: int, *shape: int) -> Tensor:
+        """Return standard normal floats: [rows, *shape]."""
+        return self._own(rows, lambda n, g: torch.randn(n, *shape, generator=g))
+
+    def integers(self, rows: int, *shape: int, low: int = 0, high: int) -> Tensor:
+        """Return int64 in low ... high-1: [rows, *shape]."""
+        return self._own(rows, lambda n, g: torch.randint(low, high, (n, *shape), generator=g))
+
+    def permutations(self, rows: int, n: int) -> Tensor:
+        """Return a uniform permutation of 0 ... n-1 for each row: int64 [rows, n]."""
+        return self._own(rows, lambda m, g: torch.rand(m, n, generator=g).argsort(1))
+
+    def choose(self, rows: int, count: int) -> Tensor:
+        """Return `count` of the row numbers 0 ... rows-1, ascending: int64 [count].
+
+        The rows are divided into as many blocks of equal size as possible with equally many chosen from each.
+        So every process has the same number, and the same rows are chosen for any number of processes.
+        """
+        blocks = _greatest_divisor(rows, count)
+        order = self._host(lambda g: torch.rand(self.world * rows, generator=g))
+        mine = order[self.rank * rows : (self.rank + 1) * rows].view(blocks, -1)
+        within = mine.argsort(1)[:, : count // blocks].sort(1).values
+        chosen = (within + torch.arange(blocks).unsqueeze(1) * (rows // blocks)).flatten()
+        return chosen.to(self.device, non_blocking=True)
+
+    def number(self, low: float = 0.0, high: float = 1.0) -> float:
+        """Return one number in [low, high) on the host, the same in every process."""
+        return float(self._host(lambda g: torch.rand((), generator=g, dtype=torch.float64))) * (high - low) + low
+
+    @contextmanager
+    def seeded(self, *, joint: bool = False) -> Iterator[None]:
+        """Seed torch's global generators for code that draws from them (dropout, kornia), and restore them after.
+
+        Args:
+            joint: Seed all processes alike, for code that draws for the joint batch; else each gets its own.
+        """
+        with isolated_rng(self.device):
+            self.seed_globally(joint=joint)
+            yield
+
+    def seed_globally(self, *, joint: bool = False) -> None:
+        """Seed torch's global generators without restoring them: for the engine, inside `isolated_rng`."""
+        rank = 0 if joint else self.rank
+        seed = derive_seed(self.seed, self.name, self.step, self.micro, "global", rank)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _host(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        if self._generator is None:
+            self._generator = torch.Generator().manual_seed(derive_seed(self.seed, self.name, self.step, self.micro))
+        return draw(self._generator)
+
+    def _own(self, rows: int, draw: Callable[[int, torch.Generator], Tensor]) -> Tensor:
+        joint = self._host(lambda generator: draw(self.world * rows, generator))
+        own = joint if self.world == 1 else joint[self.rank * rows : (self.rank + 1) * rows]
+        return own.to(self.device, non_blocking=True)
+
+
+def _greatest_divisor(rows: int, count: int) -> int:
+    """Return the greatest common divisor, after the check that `count` rows can be chosen."""
+    if not 1 <= count <= rows:
+        raise ValueError(f"`count` should be between 1 and the {rows} rows, found {count}.")
+    return math.gcd(rows, count)

@@ -1,0 +1,90 @@
+"""`Features`: what a backbone says about a batch, and its shape ahead of any tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import attrs
+from torch import Tensor
+
+__all__ = ["Feature", "FeatureShape", "Features", "MapShape"]
+
+
+@attrs.frozen(kw_only=True)
+class MapShape:
+    """One feature map: its channels, and how many input pixels a cell spans along each side."""
+
+    channels: int
+    reduction: int
+
+
+@attrs.frozen(kw_only=True)
+class FeatureShape:
+    """The form of one modality's features.
+
+    Attributes:
+        pooled: Width D of the pooled feature.
+        maps: The feature maps, fine to coarse; empty if the backbone gives none.
+        source: Width of the frozen input feature, if the modality is one.
+    """
+
+    pooled: int
+    maps: tuple[MapShape, ...] = ()
+    source: int | None = None
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Feature:
+    """One modality's features.
+
+    Attributes:
+        pooled: [N, D].
+        maps: Fine to coarse, each [N, C, H, W].
+        source: The frozen input feature [N, S], if the modality is one.
+    """
+
+    pooled: Tensor
+    maps: tuple[Tensor, ...] = ()
+    source: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Feature:
+        """Return the features with `change` applied to every tensor."""
+        return Feature(
+            pooled=change(self.pooled),
+            maps=tuple(change(m) for m in self.maps),
+            source=None if self.source is None else change(self.source),
+        )
+
+
+class Features(Mapping[str, Feature]):
+    """The features of every modality by name; `.only` is the single one of an image task.
+
+    Example:
+        >>> import torch
+        >>> from auxlearn.learning import Feature, Features
+        >>> Features({"image": Feature(pooled=torch.zeros(2, 5))}).only.pooled.shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(self, parts: Mapping[str, Feature]) -> None:
+        self._parts = dict(parts)
+
+    def __getitem__(self, modality: str) -> Feature:
+        return self._parts[modality]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def only(self) -> Feature:
+        """The features of the single modality; ValueError if there are several."""
+        if len(self._parts) != 1:
+            raise ValueError(f"`only` should be asked of one modality, found {sorted(self._parts)}.")
+        return next(iter(self._parts.values()))
+
+    def take(self, rows: Tensor | slice) -> Features:
+        """Return the features of these rows."""
+        return Features({name: part.map(lambda t: t[rows]) for name, part in self._parts.items()})

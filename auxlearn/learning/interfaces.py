@@ -1,0 +1,189 @@
+"""The interfaces that plugins implement. Each method is abstract or has one meaning that fits all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import attrs
+from torch import Tensor, nn
+
+from auxlearn.data import Batch
+from auxlearn.learning.context import LossKey, StepContext
+from auxlearn.learning.draws import Draws
+from auxlearn.learning.features import Features, FeatureShape
+from auxlearn.learning.motion import Motion
+from auxlearn.learning.preprocess import Preprocess
+
+__all__ = ["Augmentation", "Backbone", "Balanced", "Balancer", "PretextTask", "PrimaryTask", "TaskResult", "View"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class View:
+    """What a pretext task shows to the backbone, and what it will ask about it.
+
+    Attributes:
+        inputs: The tensors of each modality, rows first.
+        answers: What the task made up to ask about, rows first, e.g. the permutation of the tiles.
+        motion: What happened to the geometry; None if it is destroyed.
+        rows: Rows of the batch that the view shows; filled in by the engine, None for all of them in order.
+    """
+
+    inputs: Mapping[str, Tensor]
+    answers: Mapping[str, Tensor] = attrs.field(factory=dict)
+    motion: Motion | None = None
+    rows: Tensor | None = None
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class TaskResult:
+    """The outcome of one task on one view (or several views together).
+
+    Attributes:
+        loss: The **sum** over the terms that `count` counts: a scalar with a graph. The engine divides it by the
+            count over all processes and micro-batches, so partial labels and uneven shares give exact gradients.
+        output: What the task predicted, e.g. logits, for pictures and debugging.
+        metrics: Detached scalars to log, each a mean over the view, e.g. `{"tile_accuracy": ...}`.
+        carry: Detached tensors, rows first, that `after_step` gets, gathered over processes and micro-batches.
+    """
+
+    loss: Tensor
+    output: Mapping[str, Tensor] = attrs.field(factory=dict)
+    metrics: Mapping[str, Tensor] = attrs.field(factory=dict)
+    carry: Mapping[str, Tensor] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Balanced:
+    """One total of all losses, and the weight that each had in it, for the record."""
+
+    total: Tensor
+    weights: Mapping[LossKey, Tensor | float]
+
+
+class Backbone(nn.Module, ABC):
+    """A network that turns inputs in [0, 1] into features; it normalises images by its own mean and std.
+
+    Attributes:
+        shapes: The form of its features by modality.
+        mean, std: Per-channel normalisation of images that `forward` applies, for the export's description.
+    """
+
+    shapes: Mapping[str, FeatureShape]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @abstractmethod
+    def forward(self, inputs: Mapping[str, Tensor]) -> Features:
+        """Return the features of `inputs`: each modality's tensor, rows first."""
+
+    def layers(self) -> Sequence[Sequence[str]]:
+        """Return the names of the parameters by layer, from input to output, for layer decay. Default: one layer."""
+        return [[name for name, _ in self.named_parameters()]]
+
+
+class Augmentation(nn.Module, ABC):
+    """Changes to the training inputs that keep their meaning, made on the device, each row its own draw.
+
+    Attributes:
+        preprocess: What is done to a row without augmentation: for evaluation, and for users of the export.
+    """
+
+    preprocess: Preprocess
+
+    @abstractmethod
+    def forward(self, inputs: Mapping[str, Tensor], draws: Draws) -> tuple[Mapping[str, Tensor], Motion]:
+        """Return augmented inputs (uint8 images in, [0, 1] out; features unchanged) and the motion of the images."""
+
+    def evaluate(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the inputs as evaluation sees them: resized and cropped, [0, 1], no draws."""
+        return self.preprocess(inputs)
+
+
+class PretextTask(nn.Module, ABC):
+    """A self-supervised task: it changes the inputs, and asks the features what it changed."""
+
+    def views(self, batch: Batch, draws: Draws) -> tuple[View, ...]:
+        """Return what the backbone shall see. Default: the batch as it is, geometry intact."""
+        return (View(inputs=batch.inputs, motion=Motion.still(len(batch), batch.device)),)
+
+    def count(self, views: tuple[View, ...]) -> Tensor | int:
+        """Return how many terms `loss` sums over. Default: the rows of the first view."""
+        return len(next(iter(views[0].inputs.values())))
+
+    @abstractmethod
+    def loss(self, features: tuple[Features, ...], views: tuple[View, ...], step: StepContext) -> TaskResult:
+        """Return the loss on the features of each view, in the order of `views`."""
+
+    def after_step(self, carry: Mapping[str, Tensor], step: StepContext) -> None:
+        """Update queues and the like, once after each optimizer step that was not skipped. Default: nothing."""
+
+    def picture(self, views: tuple[View, ...], result: TaskResult) -> Mapping[str, Tensor]:
+        """Return images to look at, each [N, 3, H, W] in [0, 1], by name. Default: none."""
+        return {}
+
+
+class PrimaryTask(nn.Module, ABC):
+    """A supervised task.
+
+    Attributes:
+        targets: The targets it learns from; a row without the first of them is left out.
+        needs_geometry: Its targets change with the geometry, so a view with destroyed geometry cannot supervise it.
+    """
+
+    targets: tuple[str, ...]
+    needs_geometry: bool = False
+
+    def count(self, batch: Batch) -> Tensor | int:
+        """Return how many terms `loss` sums over. Default: the rows that have the first target."""
+        given = batch.present.get(f"targets/{self.targets[0]}")
+        return len(batch) if given is None else given.sum()
+
+    @abstractmethod
+    def loss(self, features: Features, batch: Batch, step: StepContext) -> TaskResult:
+        """Return the loss. Rows without a label (`batch.has`) count as zero by a mask, not by indexing."""
+
+    @abstractmethod
+    def predict(self, features: Features) -> Mapping[str, Tensor]:
+        """Return what a user of the trained model gets, rows first, e.g. `{"probabilities": [N, C]}`."""
+
+    @abstractmethod
+    def metrics(self) -> Any:
+        """Return a fresh `torchmetrics.MetricCollection`; its first metric is the default to monitor."""
+
+    @abstractmethod
+    def update(self, metrics: Any, features: Features, batch: Batch) -> None:
+        """Add a batch to `metrics`."""
+
+    def move_targets(self, targets: Mapping[str, Tensor], motion: Motion) -> Mapping[str, Tensor]:
+        """Return the targets after the images moved. Default: unchanged."""
+        return targets
+
+    def linear(self) -> nn.Linear | None:
+        """Return the head if it is one linear layer on the pooled feature, as plain timm models have. Default: None."""
+        return None
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return JSON for the export's description, e.g. `{"classes": [...]}`. Default: nothing."""
+        return {}
+
+
+class Balancer(nn.Module, ABC):
+    """A way to make one total of many losses.
+
+    Attributes:
+        needs: What must be known before the weights are: `"nothing"`, the values of all `"losses"`, or the
+            `"gradients"` of each task.
+    """
+
+    needs: ClassVar[Literal["nothing", "losses", "gradients"]] = "nothing"
+
+    @abstractmethod
+    def combine(self, losses: Mapping[LossKey, Tensor], gram: Tensor | None, step: StepContext) -> Balanced:
+        """Return a differentiable total of `losses` (means), given `step.weights` from the spec.
+
+        With `needs = "gradients"`, `gram` is the matrix of inner products of the losses' gradients on the shared
+        parameters, in the order of `losses`, and the weights in the result say how to combine them.
+        """
+

@@ -1,0 +1,43 @@
+"""`Motion`: what a transform did to the geometry of each image."""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor
+
+__all__ = ["Motion"]
+
+
+@attrs.frozen(eq=False)
+class Motion:
+    """One affine map a row, from source to result, in pixel coordinates with y pointing down.
+
+    Where a transform is no affine map (a puzzle), there is no `Motion` but None: the geometry is destroyed.
+
+    Attributes:
+        matrix: [N, 2, 3]; the pixel at (x, y) moves to `matrix @ (x, y, 1)`.
+
+    Example:
+        >>> import torch
+        >>> from auxlearn.learning import Motion
+        >>> shift = torch.tensor([[[1.0, 0.0, 5.0], [0.0, 1.0, 0.0]]])
+        >>> Motion(shift).then(Motion(shift)).matrix[0, 0].tolist()
+        [1.0, 0.0, 10.0]
+    """
+
+    matrix: Tensor
+
+    @classmethod
+    def still(cls, rows: int, device: torch.device | str | None = None) -> Motion:
+        """Return the motion that leaves every pixel where it is."""
+        return cls(torch.eye(2, 3, device=device).expand(rows, 2, 3))
+
+    def then(self, following: Motion) -> Motion:
+        """Return the motion that does this one first and `following` after it."""
+        linear = following.matrix[:, :, :2] @ self.matrix
+        return Motion(torch.cat([linear[:, :, :2], linear[:, :, 2:] + following.matrix[:, :, 2:]], dim=2))
+
+    def take(self, rows: Tensor | slice) -> Motion:
+        """Return the motion of these rows."""
+        return Motion(self.matrix[rows])

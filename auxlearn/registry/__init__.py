@@ -1,0 +1,14 @@
+"""What exists: hooks, providers, options, and the discovery of installed plugins. Imports no torch."""
+
+from auxlearn.registry.hooks import hookimpl as hookimpl
+from auxlearn.registry.options import Option as Option
+from auxlearn.registry.options import option as option
+from auxlearn.registry.provider import API_VERSION as API_VERSION
+from auxlearn.registry.provider import KINDS as KINDS
+from auxlearn.registry.provider import CheckContext as CheckContext
+from auxlearn.registry.provider import DataFacts as DataFacts
+from auxlearn.registry.provider import Kind as Kind
+from auxlearn.registry.provider import NoParams as NoParams
+from auxlearn.registry.provider import Provider as Provider
+
+__all__ = ["API_VERSION", "KINDS", "CheckContext", "DataFacts", "Kind", "NoParams", "Option", "Provider", "hookimpl", "option"]

@@ -1,0 +1,114 @@
+"""`Provider`: what a plugin offers under one name, told without importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from auxlearn.errors import Problem
+
+__all__ = ["API_VERSION", "KINDS", "CheckContext", "DataFacts", "Kind", "NoParams", "Provider"]
+
+API_VERSION = 1
+
+Kind = Literal[
+    "backbone", "primary_task", "pretext_task", "data_source", "augmentation", "balancer", "optimizer", "schedule", "exporter"
+]
+
+# The order in which `auxlearn plugins` lists them, with the hook that offers each.
+KINDS: Mapping[Kind, str] = {
+    "backbone": "auxlearn_backbones",
+    "primary_task": "auxlearn_primary_tasks",
+    "pretext_task": "auxlearn_pretext_tasks",
+    "data_source": "auxlearn_data_sources",
+    "augmentation": "auxlearn_augmentations",
+    "balancer": "auxlearn_balancers",
+    "optimizer": "auxlearn_optimizers",
+    "schedule": "auxlearn_schedules",
+    "exporter": "auxlearn_exporters",
+}
+
+
+@attrs.frozen
+class NoParams:
+    """The params of a component that has no settings."""
+
+
+@attrs.frozen(kw_only=True)
+class DataFacts:
+    """What a data source knows about itself before anything is read: what `describe` returns.
+
+    Attributes:
+        inputs: Shape of each modality by name, e.g. `{"image": (3, 64, 64)}`.
+        targets: Class names of each target by name; an empty tuple for a target that is not a class.
+        splits: The splits that exist, e.g. `("train", "val", "test")`.
+    """
+
+    inputs: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
+    targets: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class CheckContext:
+    """What a torch-free `check` may look at besides its own params.
+
+    Attributes:
+        data: What the data source says about itself, or None where it cannot say without reading.
+        size: Side in pixels of the images that the tasks see, or None if it is not known yet.
+        batch_size: Rows in one global batch.
+    """
+
+    data: DataFacts | None = None
+    size: int | None = None
+    batch_size: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Provider:
+    """One named thing that a plugin offers.
+
+    `build` is a function whose body imports the module with the torch code, so that listing, validating and
+    documenting plugins stays free of torch. It is called as `build(params, context)`, where `context` is
+
+    - a `DataContext` for a data source,
+    - the parameter groups for an optimizer, and an `(optimizer, total_steps, steps_per_epoch)` for a schedule,
+    - a `BuildContext` for everything else.
+
+    Attributes:
+        name: What a spec writes as `type`.
+        summary: One line for `auxlearn plugins`.
+        params: A frozen attrs class whose fields are declared with `option`.
+        build: Makes the component.
+        describe: Torch-free facts of a data source: `describe(params) -> DataFacts | None`.
+        check: Finds what a schema cannot say: `check(params, context) -> Iterable[Problem]`, where each
+            `Problem.where` is a pointer relative to the component, e.g. `/grid`.
+        view: For a pretext task, the arrangement it has unless the spec says otherwise.
+        moves_pixels: For a pretext task, its views put pixels in other places.
+        spatial_answers: For a pretext task, what it asks about is tied to places in the image, so it
+            cannot stand before a task that moves pixels on a shared view.
+        needs_geometry: For a primary task, its target changes with the geometry of the image.
+        api: The version of these interfaces that the plugin was written for.
+
+    Example:
+        >>> from auxlearn.registry import Provider
+        >>> def build(params, context):
+        ...     from my_plugin.task import MyTask
+        ...     return MyTask()
+        >>> Provider(name="mine", summary="A task of mine.", build=build).name
+        'mine'
+    """
+
+    name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z][a-z0-9_]*"))
+    summary: str
+    build: Callable[[Any, Any], Any]
+    params: type = NoParams
+    describe: Callable[[Any], DataFacts | None] | None = None
+    check: Callable[[Any, CheckContext], Iterable[Problem]] | None = None
+    view: Literal["shared", "own", "clean"] = "own"
+    moves_pixels: bool = False
+    spatial_answers: bool = False
+    needs_geometry: bool = False
+    api: int = API_VERSION

@@ -1,0 +1,309 @@
+"""The sections of a spec: the engine's own keys, each with its type, default, bounds and one line of help.
+
+A section that chooses a component has the component's `type` and params beside the engine's keys; the classes
+here hold the engine's keys only, and `Choice` holds what was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from auxlearn.registry import Provider, option
+
+__all__ = [
+    "Arrangement",
+    "AugmentKeys",
+    "BackboneKeys",
+    "BalanceKeys",
+    "CheckpointKeys",
+    "Choice",
+    "DataKeys",
+    "EvaluateKeys",
+    "Folds",
+    "InitFrom",
+    "LogKeys",
+    "Monitor",
+    "OptimizerKeys",
+    "PrimaryKeys",
+    "Ramp",
+    "ScheduleKeys",
+    "Spec",
+    "Split",
+    "TrainKeys",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Split:
+    """Splits to make where the data has none: parts of `train` that become `val` and `test`."""
+
+    val: float = option(0.1, ge=0, lt=1, help="Part of the training rows that becomes `val`; 0 for none.")
+    test: float = option(0.0, ge=0, lt=1, help="Part of the training rows that becomes `test`; 0 for none.")
+    by: Literal["stratum", "group", "random"] = option(
+        "stratum", help="Keep the share of each class (`stratum`), keep groups whole (`group`), or neither."
+    )
+    target: str | None = option(None, help="The target whose classes are the strata; the first class target if null.")
+    seed: int = option(0, ge=0, help="Seed of the division; the same for every run that shall be compared.")
+
+
+@attrs.frozen(kw_only=True)
+class Folds:
+    """Cross-validation: the training and validation rows are divided anew, fold `index` becomes `val`."""
+
+    count: int = option(5, ge=2, help="Number of folds.")
+    index: int = option(0, ge=0, help="The fold that becomes `val`, from 0.")
+    by: Literal["stratum", "group", "random"] = option("stratum", help="As in `split`.")
+    target: str | None = option(None, help="As in `split`.")
+    seed: int = option(0, ge=0, help="Seed of the division.")
+
+
+@attrs.frozen(kw_only=True)
+class DataKeys:
+    """The engine's keys of `data`."""
+
+    size: int | None = option(None, ge=8, le=4096, help="Side in pixels to which images are decoded; null: their own.")
+    fraction: float = option(1.0, gt=0, le=1, help="Part of the training rows to use, drawn by stratum.")
+    fraction_seed: int | None = option(None, ge=0, help="Seed of the fraction; null: the seed of the run.")
+    split: Split | None = option(None, help="Make splits where the data has none.")
+    folds: Folds | None = option(None, help="Cross-validation instead of the given training and validation splits.")
+    sampling: Literal["uniform", "balanced"] = option(
+        "uniform", help="Draw rows uniformly, or so that each class is equally frequent."
+    )
+    sampling_target: str | None = option(None, help="The target whose classes are balanced; the first if null.")
+    cache: Literal["none", "memmap"] = option("none", help="`memmap`: decode every image once into a file of bytes.")
+    cache_dir: str | None = option(None, help="Folder for the cache; null: the user's cache folder.")
+    workers: int = option(0, ge=0, le=256, help="Processes that decode images; 0 decodes in the training process.")
+    timeout: float = option(120.0, ge=0, help="Seconds after which a stalled worker is an error; 0 waits for ever.")
+    allow_leaks: bool = option(False, help="Go on although a file or a group stands in two splits.")
+
+
+@attrs.frozen(kw_only=True)
+class AugmentKeys:
+    """The engine's keys of `augment`."""
+
+    size: int | None = option(None, ge=8, le=4096, help="Side in pixels that the backbone sees; null: `data.size`.")
+
+
+@attrs.frozen(kw_only=True)
+class BackboneKeys:
+    """The engine's keys of `backbone`."""
+
+    freeze: bool = option(False, help="Do not train the backbone; its BatchNorm uses the running statistics.")
+
+
+@attrs.frozen(kw_only=True)
+class PrimaryKeys:
+    """The engine's keys of a primary task."""
+
+    weight: float = option(1.0, ge=0, help="Factor of the loss; shared equally by the views that supervise the task.")
+
+
+@attrs.frozen(kw_only=True)
+class Ramp:
+    """A weight that changes linearly from `start` to `end` between two epochs, and is constant outside."""
+
+    start: float = option(0.0, ge=0, help="Weight up to epoch `begin`.")
+    end: float = option(1.0, ge=0, help="Weight from epoch `until` on.")
+    begin: float = option(0.0, ge=0, help="Epoch at which the change begins.")
+    until: float = option(1.0, ge=0, help="Epoch at which the change ends.")
+
+    def at(self, epoch: float) -> float:
+        """Return the weight at `epoch`, which may be a fraction."""
+        span = self.until - self.begin
+        done = 1.0 if epoch >= self.until else max(0.0, (epoch - self.begin) / span) if span > 0 else 0.0
+        return self.start + (self.end - self.start) * done
+
+
+@attrs.frozen(kw_only=True)
+class Arrangement:
+    """How a pretext task shares the step with the primary tasks: one row of the plan of passes.
+
+    Example:
+        >>> from auxlearn import Arrangement
+        >>> Arrangement(view="own", portion=0.25, weight=0.3).weight_at(epoch=0)
+        0.3
+    """
+
+    view: Literal["shared", "own", "clean"] | None = option(
+        None,
+        help="`shared`: the primary sees the transformed image too (one pass). `own`: a further pass on its own copy. "
+        "`clean`: no transform. null: the task's own default.",
+    )
+    portion: float = option(
+        1.0, gt=0, le=1, help="Part of the rows that is transformed (`shared`), passed again (`own`) or read (`clean`)."
+    )
+    resolution: float = option(1.0, gt=0, le=1, help="Scale of the images of an own view.")
+    every: int = option(1, ge=1, help="Compute the task in every so-manieth step.")
+    start_epoch: int = option(0, ge=0, help="First epoch in which the task is computed.")
+    weight: float | Ramp = option(1.0, ge=0, help="Factor of the loss: a number, or a ramp over epochs.")
+    supervise: bool | tuple[str, ...] | None = option(
+        None, help="Which primary tasks learn from this view too: all, none, or a list. null: true if shared, else false."
+    )
+    statistics: Literal["shared", "frozen", "batch", "separate"] = option(
+        "shared",
+        help="BatchNorm on an own pass: as everywhere; by the running statistics; by the pass's own; or a set of its own.",
+    )
+
+    def weight_at(self, epoch: float) -> float:
+        """Return the weight of the task at `epoch`, which may be a fraction."""
+        return self.weight.at(epoch) if isinstance(self.weight, Ramp) else self.weight
+
+    def active(self, step: int, epoch: float) -> bool:
+        """Return whether the task is computed in this step."""
+        return epoch >= self.start_epoch and step % self.every == 0 and self.weight_at(epoch) > 0
+
+
+@attrs.frozen(kw_only=True)
+class BalanceKeys:
+    """The engine has no keys of its own in `balance`."""
+
+
+@attrs.frozen(kw_only=True)
+class OptimizerKeys:
+    """The engine's keys of `optimizer`: how parameters are grouped, whatever the optimizer."""
+
+    lr: float = option(1e-3, gt=0, help="Learning rate at its highest.")
+    weight_decay: float = option(0.05, ge=0, help="Weight decay.")
+    decay_norms: bool = option(False, help="Apply weight decay to biases and normalisation parameters too.")
+    lr_scale: Mapping[str, float] = option(
+        attrs.Factory(dict),
+        ge=0,
+        help="Factors of the learning rate by part: `backbone`, `primary`, `pretext`, `balance`, or e.g. `pretext.puzzle`.",
+    )
+    layer_decay: float | None = option(
+        None, gt=0, le=1, help="Factor of the learning rate from each layer of the backbone to the one below."
+    )
+    clip_norm: float | None = option(None, gt=0, help="Scale gradients down to this global norm.")
+
+
+@attrs.frozen(kw_only=True)
+class ScheduleKeys:
+    """The engine's keys of `schedule`."""
+
+    warmup_epochs: float = option(0.0, ge=0, help="Epochs over which the learning rate rises linearly before it.")
+
+
+@attrs.frozen(kw_only=True)
+class TrainKeys:
+    """`train`: how long, how large, on what."""
+
+    epochs: int | None = option(None, ge=1, help="Passes over the training rows; null: 30, unless `steps` is given.")
+    steps: int | None = option(None, ge=1, help="Optimizer steps, instead of `epochs`.")
+    batch_size: int = option(64, ge=1, help="Rows in one optimizer step, over all devices and micro-batches.")
+    accumulate: int = option(1, ge=1, help="Micro-batches into which a step is divided, to save memory.")
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "auto"] = option(
+        "auto", help="Arithmetic; `auto`: bf16-mixed on a GPU that has it, else 32-true."
+    )
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Kind of device.")
+    devices: int = option(1, ge=1, help="Devices on each node.")
+    nodes: int = option(1, ge=1, help="Machines.")
+    strategy: Literal["auto", "ddp", "fsdp"] = option("auto", help="How several devices share the work.")
+    forward: Literal["separate", "fused"] = option(
+        "separate", help="`fused`: views of equal shape run as one pass, which shares BatchNorm statistics among them."
+    )
+    backward: Literal["together", "accumulate"] = option(
+        "together", help="`accumulate`: forward and backward for each group of passes, for less memory."
+    )
+    channels_last: bool = option(True, help="Memory format of images and convolutions.")
+    compile: bool = option(False, help="Compile the backbone with torch.compile.")
+    ema: float | None = option(None, gt=0, lt=1, help="Decay of the moving average of the weights; null: none.")
+    non_finite: Literal["stop", "skip"] = option("stop", help="What to do when a loss or gradient is not finite.")
+    max_skips: int = option(20, ge=1, help="Steps in a row that may be skipped before the run stops.")
+    sync_batchnorm: bool = option(False, help="BatchNorm statistics over all devices (GPU only).")
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointKeys:
+    """`checkpoint`: when to save, and what to keep."""
+
+    every_epochs: int | None = option(1, ge=1, help="Save after every so many epochs; null: not by epochs.")
+    every_steps: int | None = option(None, ge=1, help="Save after every so many steps.")
+    every_minutes: float | None = option(None, gt=0, help="Save when so many minutes have passed since the last.")
+    keep_last: int = option(2, ge=1, help="How many of the newest checkpoints to keep.")
+    keep_best: bool = option(True, help="Keep the checkpoint with the best monitored metric.")
+
+
+@attrs.frozen(kw_only=True)
+class Monitor:
+    """The metric that says which checkpoint is the best."""
+
+    metric: str = option(help="E.g. `emotion/accuracy`: task and metric, on `val`.")
+    mode: Literal["max", "min"] = option("max", help="Whether more or less is better.")
+
+
+@attrs.frozen(kw_only=True)
+class EvaluateKeys:
+    """`evaluate`: scoring during and after training."""
+
+    every_epochs: int = option(1, ge=1, help="Score `val` after every so many epochs, and at the end.")
+    batch_size: int | None = option(None, ge=1, help="Rows scored at once; null: as in training.")
+    monitor: Monitor | None = option(None, help="Null: the first metric of the first primary task.")
+    patience: int | None = option(None, ge=1, help="Stop after so many scorings without improvement.")
+    test: bool = option(True, help="Score `test` once, at the end, with the selected weights.")
+
+
+@attrs.frozen(kw_only=True)
+class LogKeys:
+    """`log`: where the numbers go besides `metrics.jsonl`."""
+
+    every_steps: int = option(10, ge=1, help="Write training losses in every so-manieth step.")
+    to: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = option((), help="Further loggers.")
+
+
+@attrs.frozen(kw_only=True)
+class InitFrom:
+    """`init_from`: weights of another run for a new one."""
+
+    path: str = option(help="A run folder, or one of its checkpoints.")
+    parts: tuple[Literal["backbone", "primary", "pretext"], ...] = option(("backbone",), help="What to take over.")
+    which: Literal["best", "last"] = option("best", help="Which checkpoint of a run folder.")
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """A component that a section of the spec chose.
+
+    Attributes:
+        provider: Who builds it.
+        params: An instance of the provider's params class.
+        distribution: Name of the distribution that offers it, and its version.
+        pointer: Where the section stands in the spec.
+        keys: The engine's keys of the same section.
+    """
+
+    provider: Provider
+    params: Any
+    distribution: str
+    version: str
+    pointer: str
+    keys: Any
+
+
+@attrs.frozen(kw_only=True)
+class Spec:
+    """A whole spec, read and checked: every default filled in, every component found.
+
+    `data.keys` is a `DataKeys`, `pretext[name].keys` an `Arrangement` with its `view` resolved, and so on.
+    """
+
+    name: str
+    seed: int
+    data: Choice
+    augment: Choice
+    backbone: Choice
+    primary: Mapping[str, Choice]
+    pretext: Mapping[str, Choice]
+    balance: Choice
+    optimizer: Choice
+    schedule: Choice
+    train: TrainKeys
+    checkpoint: CheckpointKeys
+    evaluate: EvaluateKeys
+    log: LogKeys
+    init_from: InitFrom | None
+    root: str
+    given: Mapping[str, Any]
+    resolved: Mapping[str, Any]

@@ -1,0 +1,1 @@
+"""The conformance kit and fakes for plugin authors."""
