@@ -7,7 +7,6 @@ drawn for the joint batch of all processes, of which each takes its rows, one pr
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,19 +14,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "derive_seed", "isolated_rng"]
+from auxlearn.seeds import derive_seed
 
-
-def derive_seed(*parts: object) -> int:
-    """Return a 63-bit seed that depends on every part and on their order.
-
-    >>> derive_seed(0, "puzzle", 3) == derive_seed(0, "puzzle", 3)
-    True
-    >>> derive_seed(0, "puzzle", 3) == derive_seed(0, "puzzle3")
-    False
-    """
-    text = "\x1f".join(str(part) for part in parts).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+__all__ = ["Draws", "isolated_rng"]
 
 
 @contextmanager
