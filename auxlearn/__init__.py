@@ -9,16 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auxlearn.learning.learner import Learner as Learner
+    from auxlearn.learning.learner import StepResult as StepResult
+    from auxlearn.learning.plan import Moment as Moment
     from auxlearn.spec.models import Arrangement as Arrangement
+    from auxlearn.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 
 # Where each public name lives.
 _HOMES = {
     "Arrangement": "auxlearn.spec.models",
+    "Learner": "auxlearn.learning.learner",
+    "Moment": "auxlearn.learning.plan",
+    "StepResult": "auxlearn.learning.learner",
+    "Trainer": "auxlearn.training.trainer",
 }
 
-__all__ = ["Arrangement", "__version__"]
+__all__ = ["Arrangement", "Learner", "Moment", "StepResult", "Trainer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -186,4 +186,3 @@ class Balancer(nn.Module, ABC):
         With `needs = "gradients"`, `gram` is the matrix of inner products of the losses' gradients on the shared
         parameters, in the order of `losses`, and the weights in the result say how to combine them.
         """
-

@@ -200,7 +200,7 @@ class TrainKeys:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Kind of device.")
     devices: int = option(1, ge=1, help="Devices on each node.")
     nodes: int = option(1, ge=1, help="Machines.")
-    strategy: Literal["auto", "ddp", "fsdp"] = option("auto", help="How several devices share the work.")
+    strategy: Literal["auto", "ddp"] = option("auto", help="How several devices share the work.")
     forward: Literal["separate", "fused"] = option(
         "separate", help="`fused`: views of equal shape run as one pass, which shares BatchNorm statistics among them."
     )

@@ -1,0 +1,296 @@
+"""`Learner`: the backbone, the tasks and the balancer as one module that learns from a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from auxlearn.data import Batch
+from auxlearn.learning.balancing import Fixed
+from auxlearn.learning.context import Gather, LossKey, Shared, StepContext, identity_gather
+from auxlearn.learning.draws import isolated_rng
+from auxlearn.learning.features import Features
+from auxlearn.learning.identity import Identity
+from auxlearn.learning.interfaces import Augmentation, Backbone, Balancer, PretextTask, PrimaryTask, TaskResult
+from auxlearn.learning.plan import Ask, Group, Moment, Plan, Run, group_passes
+from auxlearn.learning.planning import Arranged, make_plan
+from auxlearn.learning.preprocess import Preprocess
+from auxlearn.learning.statistics import SeparateNorms, run_backbone
+from auxlearn.spec.models import Arrangement
+
+__all__ = ["Learner", "StepResult", "inverse_counts"]
+
+Scales = Mapping[LossKey, Tensor | float]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class StepResult:
+    """What one step came to.
+
+    Attributes:
+        total: The sum to call `backward` on; detached where the trainer has done so.
+        losses: Each loss before weighting, detached.
+        weights: The factor of each in the total.
+        metrics: Detached scalars by task and name, e.g. `"puzzle/tile_accuracy"`.
+        carry: What the pretext tasks' `after_step` gets, by task.
+        passes: The names of the passes that the backbone ran.
+        samples: Rows of the batch.
+        seconds: Duration of the step, where it was measured.
+    """
+
+    total: Tensor
+    losses: Mapping[LossKey, Tensor]
+    weights: Mapping[LossKey, Tensor | float]
+    metrics: Mapping[str, Tensor]
+    carry: Mapping[str, Mapping[str, Tensor]]
+    passes: tuple[str, ...]
+    samples: int
+    seconds: float = 0.0
+
+
+class Learner(nn.Module):
+    """Backbone, primary tasks, pretext tasks and balancer: everything that learns, in one module.
+
+    Its state dict has `backbone.*`, `primary.<name>.*`, and the auxiliary parts `pretext.<name>.*`, `shared.<name>.*`,
+    `norms.<name>.*` and `balancer.*`, which an export leaves out.
+
+    Args:
+        backbone: The network that all tasks share.
+        primary: Supervised tasks by name; may be empty.
+        pretext: Self-supervised tasks by name; the order is that of shared views.
+        arrange: How each pretext task is arranged; `Arrangement(view="own")` for those not named.
+        weights: Factor of each primary loss; 1 for those not named.
+        augmentation: Makes the clean view from a batch of the data; default: scale pixels to [0, 1].
+        balancer: Combines the losses; default: the sum by the weights.
+        shared: Modules that several tasks use, by name.
+        seed: Seed of all randomness.
+        forward_mode: `"fused"` runs views of equal shape as one pass.
+        backward_mode: `"accumulate"` makes a group of each set of passes that no loss joins to another.
+        freeze_backbone: Keep the backbone as it is, its BatchNorm in evaluation mode.
+
+    Example:
+        >>> import torch
+        >>> from auxlearn import Learner, Moment
+        >>> from auxlearn.data import Batch
+        >>> from auxlearn.testing.fakes import TinyBackbone, TinyPrimary
+        >>> learner = Learner(TinyBackbone(), primary={"kind": TinyPrimary(width=8, classes=2)})
+        >>> images, kinds = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1])
+        >>> batch = Batch(inputs={"image": images}, targets={"kind": kinds}, ids=torch.arange(4))
+        >>> result = learner.step(batch, Moment(step=0))
+        >>> result.total.backward()
+        >>> result.passes
+        ('clean',)
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        primary: Mapping[str, PrimaryTask] | None = None,
+        pretext: Mapping[str, PretextTask] | None = None,
+        arrange: Mapping[str, Arrangement] | None = None,
+        weights: Mapping[str, float] | None = None,
+        augmentation: Augmentation | None = None,
+        balancer: Balancer | None = None,
+        shared: Mapping[str, Shared] | None = None,
+        seed: int = 0,
+        forward_mode: Literal["separate", "fused"] = "separate",
+        backward_mode: Literal["together", "accumulate"] = "together",
+        freeze_backbone: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.primary = nn.ModuleDict(primary or {})
+        self.pretext = nn.ModuleDict(pretext or {})
+        self.shared = nn.ModuleDict({name: handle.module for name, handle in (shared or {}).items()})
+        self.balancer = balancer or Fixed()
+        self.augmentation = augmentation or Identity(Preprocess())
+        self.arrange = {name: _filled((arrange or {}).get(name)) for name in self.pretext}
+        self.weights = {name: (weights or {}).get(name, 1.0) for name in self.primary}
+        self.norms = nn.ModuleDict(
+            {name: SeparateNorms(backbone) for name, how in self.arrange.items() if how.statistics == "separate"}
+        )
+        self.seed, self.forward_mode, self.backward_mode = seed, forward_mode, backward_mode
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            backbone.requires_grad_(False)
+            backbone.eval()
+        if self.balancer.needs == "gradients":
+            raise ValueError("Balancers that need gradients are not supported, found `needs = 'gradients'`.")
+        if self.balancer.needs != "nothing" and backward_mode == "accumulate":
+            raise ValueError(f"Parameter `backward_mode` should be 'together' for {type(self.balancer).__name__}.")
+
+    def train(self, mode: bool = True) -> Learner:
+        """Set training or evaluation mode; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def plan(self, batch: Batch, moment: Moment) -> Plan:
+        """Return what the backbone shall run on for `batch`, rows as the data gives them, and the losses to compute."""
+        inputs, motion = self.augmentation(batch.inputs, moment.draws("augment"))
+        primary = {name: (self.primary[name], weight) for name, weight in self.weights.items()}
+        pretext = [Arranged(name, self.pretext[name], how) for name, how in self.arrange.items()]  # type: ignore[arg-type]
+        return make_plan(attrs.evolve(batch, inputs=inputs), motion, primary, pretext, moment)  # type: ignore[arg-type]
+
+    def groups(self, plan: Plan) -> tuple[Group, ...]:
+        """Return the plan in the parts that run forward and backward on their own."""
+        return group_passes(plan, fused=self.forward_mode == "fused", together=self.backward_mode == "together")
+
+    @torch.no_grad()
+    def counts(self, plan: Plan) -> dict[LossKey, Tensor | int]:
+        """Return how many terms each loss of the plan sums over."""
+        return {ask.key: self._count(ask) for ask in plan.asks}
+
+    def forward(
+        self, group: Group, scales: Scales, weights: Mapping[LossKey, float], moment: Moment, gather: Gather
+    ) -> dict[str, Tensor]:
+        """Run one group: the backbone once per run, each loss, and their total.
+
+        The result is a plain dict, since wrappers for several devices look into nothing else: `total`, and detached
+        `loss/<i>`, `weight/<i>`, `metric/<i>/<name>`, `carry/<i>/<name>` for the i-th loss of the group.
+        """
+        features = {name: part for run in group.runs for name, part in self._run(run, moment).items()}
+        losses: dict[LossKey, Tensor] = {}
+        out: dict[str, Tensor] = {}
+        for number, ask in enumerate(group.asks):
+            draws = moment.draws(ask.key.task)
+            context = StepContext(
+                step=moment.step,
+                epoch=moment.epoch,
+                progress=moment.progress,
+                draws=draws,
+                gather=gather,
+                weights=weights,
+            )
+            draws.child(f"loss/{ask.key.view}").seed_globally()
+            result = self._loss(ask, features, context)
+            losses[ask.key] = result.loss * scales[ask.key]
+            out |= {f"metric/{number}/{name}": value for name, value in result.metrics.items()}
+            out |= {f"carry/{number}/{name}": value for name, value in result.carry.items()}
+        context = StepContext(step=moment.step, epoch=moment.epoch, progress=moment.progress, weights=weights)
+        balanced = self.balancer.combine(losses, None, context)
+        out["total"] = balanced.total
+        for number, key in enumerate(losses):
+            out[f"loss/{number}"] = losses[key].detach()
+            weight = balanced.weights[key]
+            if isinstance(weight, Tensor):
+                out[f"weight/{number}"] = weight.detach()
+        return out
+
+    def step(self, batch: Batch, moment: Moment) -> StepResult:
+        """Return losses and their total for `batch`, for a training loop of one's own on one device.
+
+        Call `result.total.backward()`, step the optimizer, then `after_step(result, moment)`.
+        """
+        moment = attrs.evolve(moment, seed=self.seed, device=batch.device)
+        with isolated_rng(batch.device):
+            plan = self.plan(batch, moment)
+            scales = inverse_counts(self.counts(plan))
+            group = group_passes(plan, fused=self.forward_mode == "fused", together=True)[0]
+            out = self(group, scales, plan.weights, moment, identity_gather)
+        return read_outputs(plan, [(group, out)], samples=len(batch))
+
+    @torch.no_grad()
+    def after_step(self, carry: Mapping[str, Mapping[str, Tensor]], moment: Moment, gather: Gather) -> None:
+        """Let the pretext tasks that were computed update their queues and the like."""
+        for name, tensors in carry.items():
+            draws = moment.draws(name).child("after_step")
+            context = StepContext(
+                step=moment.step, epoch=moment.epoch, progress=moment.progress, draws=draws, gather=gather
+            )
+            self.pretext[name].after_step(tensors, context)  # type: ignore[operator]
+
+    def features(self, inputs: Mapping[str, Tensor]) -> Features:
+        """Return the features of rows as the data gives them, without augmentation."""
+        found: Features = self.backbone(self.augmentation.evaluate(inputs))
+        return found
+
+    def _run(self, run: Run, moment: Moment) -> dict[str, Features]:
+        first = run.passes[0]
+        inputs = first.inputs
+        if len(run.passes) > 1:
+            inputs = {name: torch.cat([part.inputs[name] for part in run.passes]) for name in inputs}
+        moment.draws(f"pass/{first.name}").seed_globally()
+        separate = self.norms[first.task] if first.statistics == "separate" else None
+        found = run_backbone(self.backbone, inputs, first.statistics, separate)  # type: ignore[arg-type]
+        if len(run.passes) == 1:
+            return {first.name: found}
+        ends = torch.tensor([len(part) for part in run.passes]).cumsum(0).tolist()
+        return {p.name: found.take(slice(end - len(p), end)) for p, end in zip(run.passes, ends, strict=True)}
+
+    def _loss(self, ask: Ask, features: Mapping[str, Features], context: StepContext) -> TaskResult:
+        seen = tuple(features[name] if ask.rows is None else features[name].take(ask.rows) for name in ask.passes)
+        if ask.batch is not None:
+            result: TaskResult = self.primary[ask.key.task].loss(seen[0], ask.batch, context)  # type: ignore[operator]
+        else:
+            result = self.pretext[ask.key.task].loss(seen, ask.views, context)  # type: ignore[operator]
+        return result
+
+    def _count(self, ask: Ask) -> Tensor | int:
+        if ask.batch is not None:
+            count: Tensor | int = self.primary[ask.key.task].count(ask.batch)  # type: ignore[operator]
+        else:
+            count = self.pretext[ask.key.task].count(ask.views)  # type: ignore[operator]
+        return count
+
+
+def _filled(how: Arrangement | None) -> Arrangement:
+    """Return the arrangement with nothing left open."""
+    how = how or Arrangement()
+    view = how.view or "own"
+    return attrs.evolve(how, view=view, supervise=view == "shared" if how.supervise is None else how.supervise)
+
+
+def inverse_counts(counts: Mapping[LossKey, Tensor | int], world: int = 1) -> dict[LossKey, Tensor | float]:
+    """Return the factor that makes a mean of each sum: `world` over the count, 0 where nothing was counted.
+
+    `world` makes up for the mean over processes that gradient synchronisation takes.
+    """
+
+    def inverse(count: Tensor | int) -> Tensor | float:
+        if isinstance(count, int):
+            return world / count if count else 0.0
+        return torch.where(count > 0, world / count, 0.0)
+
+    return {key: inverse(count) for key, count in counts.items()}
+
+
+def read_outputs(plan: Plan, parts: Sequence[tuple[Group, Mapping[str, Tensor]]], *, samples: int) -> StepResult:
+    """Return the dicts of `Learner.forward`, one for each group, as one result."""
+    losses: dict[LossKey, Tensor] = {}
+    weights: dict[LossKey, Tensor | float] = dict(plan.weights)
+    metrics: dict[str, Tensor] = {}
+    carry: dict[str, dict[str, Tensor]] = {}
+    for group, out in parts:
+        keys = [ask.key for ask in group.asks]
+        for name, value in out.items():
+            kind, _, rest = name.partition("/")
+            number, _, leaf = rest.partition("/")
+            if kind == "loss":
+                losses[keys[int(number)]] = value
+            elif kind == "weight":
+                weights[keys[int(number)]] = value
+            elif kind == "metric":
+                metrics[f"{keys[int(number)]}/{leaf}"] = value
+            elif kind == "carry":
+                carry.setdefault(keys[int(number)].task, {})[leaf] = value
+        for ask in group.asks:
+            if ask.key.role == "pretext":
+                carry.setdefault(ask.key.task, {})
+    totals = [out["total"] for _, out in parts]
+    return StepResult(
+        total=totals[0] if len(totals) == 1 else torch.stack(totals).sum(),
+        losses=losses,
+        weights=weights,
+        metrics=metrics,
+        carry=carry,
+        passes=tuple(part.name for part in plan.passes),
+        samples=samples,
+    )

@@ -1,0 +1,135 @@
+"""Tiny components with the real interfaces, for tests and examples that should take milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from auxlearn.data import Batch
+from auxlearn.learning import (
+    Backbone,
+    Draws,
+    Feature,
+    Features,
+    FeatureShape,
+    MapShape,
+    Motion,
+    PretextTask,
+    PrimaryTask,
+    StepContext,
+    TaskResult,
+    View,
+)
+
+__all__ = ["TinyBackbone", "TinyPretext", "TinyPrimary", "tiny_batch"]
+
+
+class TinyBackbone(Backbone):
+    """Two convolutions and a mean over places.
+
+    Args:
+        width: Width of the pooled feature.
+        norm: Use BatchNorm after the first convolution.
+        dropout: Dropout on the pooled feature.
+    """
+
+    def __init__(self, width: int = 8, *, norm: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.shapes = {"image": FeatureShape(pooled=width, maps=(MapShape(channels=width, reduction=4),))}
+        self.first = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(width) if norm else nn.Identity()
+        self.second = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Features:
+        """Return the features of `inputs["image"]`."""
+        fine = self.second(F.relu(self.norm(self.first(inputs["image"]))))
+        return Features({"image": Feature(pooled=self.dropout(fine.mean((2, 3))), maps=(fine,))})
+
+
+class TinyPrimary(PrimaryTask):
+    """A linear classification.
+
+    Args:
+        width: Width of the pooled feature.
+        classes: Number of classes.
+        target: Name of the target.
+    """
+
+    def __init__(self, width: int = 8, classes: int = 2, *, target: str = "kind") -> None:
+        super().__init__()
+        self.targets = (target,)
+        self.classes = classes
+        self.head = nn.Linear(width, classes)
+
+    def loss(self, features: Features, batch: Batch, step: StepContext) -> TaskResult:
+        """Return the summed cross entropy of the rows that have a label."""
+        logits = self.head(features.only.pooled)
+        each = F.cross_entropy(logits, batch.targets[self.targets[0]], reduction="none")
+        return TaskResult(loss=(each * batch.has(self.targets[0])).sum(), output={"logits": logits.detach()})
+
+    def predict(self, features: Features) -> Mapping[str, Tensor]:
+        """Return the probability of each class."""
+        return {"probabilities": self.head(features.only.pooled).softmax(1)}
+
+    def metrics(self) -> MetricCollection:
+        """Return the accuracy."""
+        return MetricCollection({"accuracy": MulticlassAccuracy(self.classes, average="micro")})
+
+    def update(self, metrics: MetricCollection, features: Features, batch: Batch) -> None:
+        """Add a batch."""
+        rows = batch.has(self.targets[0])
+        metrics.update(self.predict(features)["probabilities"][rows], batch.targets[self.targets[0]][rows])
+
+    def linear(self) -> nn.Linear:
+        """Return the head."""
+        return self.head
+
+
+class TinyPretext(PretextTask):
+    """Tell whether an image was turned upside down.
+
+    Args:
+        width: Width of the pooled feature.
+        views: How many views to make.
+        motion: Whether the views say what happened to the geometry.
+    """
+
+    def __init__(self, width: int = 8, *, views: int = 1, motion: bool = False) -> None:
+        super().__init__()
+        self.number, self.motion = views, motion
+        self.head = nn.Linear(width, 2)
+
+    def views(self, batch: Batch, draws: Draws) -> tuple[View, ...]:
+        """Return the images, each turned with probability one half."""
+        return tuple(self._view(batch, draws) for _ in range(self.number))
+
+    def _view(self, batch: Batch, draws: Draws) -> View:
+        turned = draws.integers(len(batch), high=2).bool()
+        image = torch.where(turned[:, None, None, None], batch.image.flip(2), batch.image)
+        matrix = Motion.still(len(batch), batch.device).matrix.clone()
+        matrix[:, 1, 1] = 1 - 2 * turned.to(matrix.dtype)
+        matrix[:, 1, 2] = turned * (batch.image.shape[2] - 1.0)
+        return View(
+            inputs={"image": image}, answers={"turned": turned.long()}, motion=Motion(matrix) if self.motion else None
+        )
+
+    def loss(self, features: tuple[Features, ...], views: tuple[View, ...], step: StepContext) -> TaskResult:
+        """Return the summed cross entropy over the views."""
+        pairs = [(self.head(f.only.pooled), v.answers["turned"]) for f, v in zip(features, views, strict=True)]
+        loss = torch.stack([F.cross_entropy(logits, answer, reduction="sum") for logits, answer in pairs]).sum()
+        right = torch.stack([(logits.argmax(1) == answer).float().mean() for logits, answer in pairs]).mean()
+        return TaskResult(loss=loss, metrics={"accuracy": right.detach()}, carry={"answer": pairs[0][1]})
+
+
+def tiny_batch(rows: int = 8, size: int = 8, *, seed: int = 0) -> Batch:
+    """Return uint8 images of noise with a target `kind` of two classes."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (rows, 3, size, size), dtype=torch.uint8, generator=generator)
+    kinds = torch.randint(0, 2, (rows,), generator=generator)
+    return Batch(inputs={"image": images}, targets={"kind": kinds}, ids=torch.arange(rows))

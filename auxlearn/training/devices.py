@@ -1,0 +1,116 @@
+"""Devices, precision and processes: everything that Lightning Fabric does for the trainer."""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from auxlearn.learning.statistics import batch_norms
+from auxlearn.spec.models import TrainKeys
+
+__all__ = ["FabricGather", "NormAverage", "keep_freed_memory", "make_fabric"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def make_fabric(keys: TrainKeys, *, unused_parameters: bool, loggers: Sequence[Any] = ()) -> Fabric:
+    """Return the Fabric for the settings of `train`.
+
+    Args:
+        keys: The settings.
+        unused_parameters: Some parameters get no gradient in some backward passes.
+        loggers: Fabric loggers.
+    """
+    processes = keys.devices * keys.nodes
+    strategy = _ddp(unused_parameters) if processes > 1 or keys.strategy == "ddp" else "auto"
+    return Fabric(
+        accelerator=keys.accelerator,
+        devices=keys.devices,
+        num_nodes=keys.nodes,
+        strategy=strategy,
+        precision=_precision(keys),  # type: ignore[arg-type]
+        loggers=list(loggers),
+    )
+
+
+def _precision(keys: TrainKeys) -> str:
+    if keys.precision != "auto":
+        return keys.precision
+    on_gpu = keys.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _ddp(unused_parameters: bool) -> DDPStrategy:
+    # Buffers are kept equal by `NormAverage` and by gathered updates, not by a broadcast in every forward pass.
+    known = inspect.signature(DistributedDataParallel).parameters
+    sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DDPStrategy(find_unused_parameters=unused_parameters, gradient_as_bucket_view=True, **{sync: False})
+
+
+class FabricGather:
+    """`Gather` over the processes of a Fabric.
+
+    Args:
+        fabric: Whose processes.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+
+    def __call__(self, tensor: Tensor, *, grad: bool = False) -> Tensor:
+        """Return the rows of all processes, in rank order."""
+        if self._fabric.world_size == 1:
+            return tensor if grad else tensor.detach()
+        gathered = self._fabric.all_gather(tensor if grad else tensor.detach(), sync_grads=grad)
+        rows: Tensor = gathered.flatten(0, 1)  # type: ignore[union-attr]
+        return rows
+
+
+class NormAverage:
+    """Keeps BatchNorm's running statistics equal in all processes: their mean, after each step.
+
+    One small collective instead of a broadcast of every buffer before every forward pass; and the mean over
+    processes stands for all rows, where the broadcast keeps those of the first process only.
+
+    Args:
+        fabric: Whose processes.
+        module: Whose BatchNorm layers.
+    """
+
+    def __init__(self, fabric: Fabric, module: nn.Module) -> None:
+        self._fabric = fabric
+        self.buffers = [
+            buffer
+            for norm in batch_norms(module).values()
+            for buffer in (norm.running_mean, norm.running_var)
+            if buffer is not None
+        ]
+
+    def __call__(self) -> None:
+        """Average now."""
+        if self._fabric.world_size == 1 or not self.buffers:
+            return
+        flat = torch.cat([buffer.flatten() for buffer in self.buffers])
+        mean = self._fabric.all_reduce(flat, reduce_op="mean")
+        parts = mean.split([buffer.numel() for buffer in self.buffers])  # type: ignore[union-attr]
+        torch._foreach_copy_(self.buffers, [p.view_as(b) for p, b in zip(parts, self.buffers, strict=True)])
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory for the next step instead of returning it: 1.1 to 1.4 times faster on a CPU.
+
+    It concerns the whole process, so the command line calls it and the library does not. Returns whether it was done.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 1 << 30))
