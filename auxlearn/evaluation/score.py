@@ -1,0 +1,91 @@
+"""`score`: the metrics of every primary task on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from auxlearn.data import Batch
+from auxlearn.learning import Augmentation, Backbone, PrimaryTask, StepContext
+
+__all__ = ["Scored", "score"]
+
+Scored = dict[str, Any]
+
+
+@torch.no_grad()
+def score(
+    backbone: Backbone,
+    primary: Mapping[str, PrimaryTask],
+    augmentation: Augmentation,
+    batches: Iterable[Batch],
+    *,
+    device: torch.device | str = "cpu",
+    precision: AbstractContextManager[Any] | None = None,
+) -> Scored:
+    """Return the metrics of each task by `"<task>/<metric>"`, and its mean loss by `"<task>/loss"`.
+
+    With several processes each scores its own rows, and the metrics are those of all rows: torchmetrics
+    synchronises its states, and the loss is summed.
+
+    Args:
+        backbone: The network.
+        primary: The tasks by name.
+        augmentation: Whose `evaluate` prepares the rows.
+        batches: The rows as the data gives them.
+        device: Where to compute.
+        precision: A context that sets the arithmetic, e.g. `fabric.autocast()`.
+    """
+    modes = [(module, module.training) for module in (backbone, *primary.values())]
+    metrics = {name: task.metrics().to(device) for name, task in primary.items()}
+    losses = {name: torch.zeros(2, dtype=torch.float64) for name in primary}
+    try:
+        for module, _ in modes:
+            module.eval()
+        for batch in batches:
+            _add(backbone, primary, augmentation, batch.to(device), metrics, losses, precision or nullcontext())
+    finally:
+        for module, mode in modes:
+            module.train(mode)
+    return _collect(metrics, losses, device)
+
+
+def _add(
+    backbone: Backbone,
+    primary: Mapping[str, PrimaryTask],
+    augmentation: Augmentation,
+    batch: Batch,
+    metrics: Mapping[str, Any],
+    losses: Mapping[str, Tensor],
+    precision: AbstractContextManager[Any],
+) -> None:
+    with precision:
+        features = backbone(augmentation.evaluate(batch.inputs))
+        for name, task in primary.items():
+            task.update(metrics[name], features, batch)
+            total = task.loss(features, batch, StepContext()).loss
+            losses[name] += torch.tensor([float(total), float(task.count(batch))], dtype=torch.float64)
+
+
+def _collect(metrics: Mapping[str, Any], losses: Mapping[str, Tensor], device: torch.device | str) -> Scored:
+    scored: Scored = {}
+    for name, collection in metrics.items():
+        for metric, value in collection.compute().items():
+            scored[f"{name}/{metric}"] = value.tolist() if isinstance(value, Tensor) else value
+        total, count = _over_processes(losses[name], device).tolist()
+        scored[f"{name}/loss"] = total / count if count else float("nan")
+    return scored
+
+
+def _over_processes(sums: Tensor, device: torch.device | str) -> Tensor:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return sums
+    joint = sums.to(device)
+    torch.distributed.all_reduce(joint)
+    return joint
+
+

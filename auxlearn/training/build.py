@@ -1,0 +1,141 @@
+"""From a spec to the objects that train: data, learner, trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from auxlearn.data import DataContext, DataSource, InputShape, TargetInfo
+from auxlearn.errors import AuxlearnError, PluginError, Problem
+from auxlearn.learning import BuildContext, Draws
+from auxlearn.learning.learner import Learner
+from auxlearn.spec.models import Choice, Spec
+
+__all__ = ["DataShape", "build_component", "build_learner", "build_source"]
+
+
+@attrs.frozen(kw_only=True)
+class DataShape:
+    """What a learner must know about the data, small enough to keep in the run folder.
+
+    Attributes:
+        inputs: The form of each modality, as the data source gives it.
+        targets: What there is to learn.
+        class_counts: Training rows of each class, by class target.
+    """
+
+    inputs: Mapping[str, InputShape]
+    targets: Mapping[str, TargetInfo]
+    class_counts: Mapping[str, tuple[int, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape as JSON."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> DataShape:
+        """Return the shape that `to_json` wrote."""
+        return cls(
+            inputs={n: InputShape(**{**s, "shape": tuple(s["shape"])}) for n, s in found["inputs"].items()},
+            targets={
+                n: TargetInfo(**{**t, "names": tuple(t["names"]), "shape": tuple(t["shape"])})
+                for n, t in found["targets"].items()
+            },
+            class_counts={n: tuple(c) for n, c in found["class_counts"].items()},
+        )
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the stored images in pixels, None without images."""
+        return next((shape.shape[-1] for shape in self.inputs.values() if shape.kind == "image"), None)
+
+
+def build_component(choice: Choice, context: Any) -> Any:
+    """Return what `choice` builds.
+
+    Raises:
+        AuxlearnError: As the plugin raised it, its pointers made absolute.
+        PluginError: If the plugin failed in any other way; it names the plugin and its distribution.
+    """
+    try:
+        return choice.provider.build(choice.params, context)
+    except AuxlearnError as error:
+        raise type(error)([attrs.evolve(p, where=_absolute(choice, p)) for p in error.problems]) from error
+    except Exception as error:
+        raise PluginError(
+            Problem(
+                where=choice.pointer,
+                what=f"{choice.provider.name} of {choice.distribution} {choice.version} failed to build: "
+                f"{type(error).__name__}: {error}",
+                exit_code=3,
+            )
+        ) from error
+
+
+def _absolute(choice: Choice, problem: Problem) -> str:
+    """Return where a plugin's problem is, seen from the whole spec."""
+    inside = problem.where.startswith("/") and not problem.where.startswith(choice.pointer)
+    return choice.pointer + problem.where if inside else problem.where or choice.pointer
+
+
+def build_source(spec: Spec) -> DataSource:
+    """Return the data source of `spec`."""
+    source: DataSource = build_component(spec.data, DataContext(size=spec.data.keys.size, root=spec.root))
+    return source
+
+
+def build_learner(spec: Spec, shape: DataShape) -> Learner:
+    """Return the learner of `spec` for data of `shape`.
+
+    Every part is initialised under a seed of its own name, so adding a task leaves the others' weights alone.
+    """
+    parts = _Parts(spec, shape)
+    context = BuildContext(
+        inputs=shape.inputs,
+        size=parts.size,
+        targets=shape.targets,
+        class_counts=shape.class_counts,
+        batch_size=spec.train.batch_size // (spec.train.devices * spec.train.nodes * spec.train.accumulate),
+    )
+    augmentation = parts.make("augment", spec.augment, context)
+    context = attrs.evolve(context, inputs=parts.augmented())
+    backbone = parts.make("backbone", spec.backbone, context)
+    context = attrs.evolve(context, features=backbone.shapes)
+    return Learner(
+        backbone,
+        primary={name: parts.make(f"primary/{name}", one, context) for name, one in spec.primary.items()},
+        pretext={name: parts.make(f"pretext/{name}", one, context) for name, one in spec.pretext.items()},
+        arrange={name: one.keys for name, one in spec.pretext.items()},
+        weights={name: one.keys.weight for name, one in spec.primary.items()},
+        augmentation=augmentation,
+        balancer=parts.make("balance", spec.balance, context),
+        shared=context.shared_modules,
+        seed=spec.seed,
+        forward_mode=spec.train.forward,
+        backward_mode=spec.train.backward,
+        freeze_backbone=spec.backbone.keys.freeze,
+    )
+
+
+class _Parts:
+    """Builds the parts of a learner, each under its own seed."""
+
+    def __init__(self, spec: Spec, shape: DataShape) -> None:
+        self._spec, self._shape = spec, shape
+        self.size = spec.augment.keys.size or shape.image_size
+
+    def make(self, name: str, choice: Choice, context: BuildContext) -> Any:
+        """Return the component that `choice` builds."""
+        with Draws(seed=self._spec.seed, name=f"init/{name}", step=0).seeded():
+            return build_component(choice, context)
+
+    def augmented(self) -> dict[str, InputShape]:
+        """Return the form of each modality after augmentation."""
+        return {
+            name: attrs.evolve(one, shape=(one.shape[0], self.size, self.size), dtype="float32")
+            if one.kind == "image"
+            else one
+            for name, one in self._shape.inputs.items()
+        }

@@ -1,0 +1,144 @@
+"""`RunFolder`: the files of one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem, SpecError
+from auxlearn.spec.models import Choice, Spec
+from auxlearn.training.checkpoint import Checkpoints, write_atomically
+
+__all__ = ["RunFolder", "environment", "plugins_of"]
+
+_PACKAGES = ("auxlearn", "torch", "lightning-fabric", "torchmetrics", "safetensors", "numpy", "pillow")
+
+
+class RunFolder:
+    """The folder of one run; see the design of the run folder in the docs.
+
+    Args:
+        path: Where it is.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = Checkpoints(self.path / "checkpoints")
+        self._lock = FileLock(self.path / ".lock")
+
+    def create(self, *, overwrite: bool) -> None:
+        """Make the folder; an earlier run in it is removed if `overwrite`.
+
+        Raises:
+            SpecError: If there is something that may not be removed.
+        """
+        if self.path.exists() and any(self.path.iterdir()):
+            is_run = (self.path / "spec.json").is_file() and (self.path / "manifest.json").is_file()
+            if not overwrite or not is_run:
+                fix = f"auxlearn resume {self.path}, or --overwrite" if is_run else "another --out"
+                what = "there is a run already" if is_run else "the folder is not empty, and not a run"
+                raise SpecError(Problem(where=str(self.path), what=what, fix=fix))
+            self.lock()
+            self.unlock()
+            shutil.rmtree(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentProblem(Problem(where=str(self.path), what=f"cannot make it: {error.strerror}")) from None
+
+    def lock(self) -> None:
+        """Keep other processes out until `unlock` or the end of this process.
+
+        Raises:
+            EnvironmentProblem: If another process works here.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            owner = self.read("status.json", missing={})
+            who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+            raise EnvironmentProblem(Problem(where=str(self.path), what=f"another process works here: {who}")) from None
+
+    def unlock(self) -> None:
+        """Let other processes in."""
+        self._lock.release()
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file, all or nothing."""
+        write_atomically(self.path / name, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+
+    def read(self, name: str, *, missing: Any = None) -> Any:
+        """Return the content of a JSON file; `missing`, if given, where there is none.
+
+        Raises:
+            CheckpointError: If it cannot be read.
+        """
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except FileNotFoundError:
+            if missing is not None:
+                return missing
+            what = "not found; this is no run folder"
+            raise CheckpointError(Problem(where=str(self.path / name), what=what)) from None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(Problem(where=str(self.path / name), what=f"cannot be read: {error}")) from None
+
+    def status(self, state: str, **facts: Any) -> None:
+        """Write `status.json`: what the run is doing, and that it is alive."""
+        heartbeat = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self.write(
+            "status.json",
+            {"state": state, **facts, "heartbeat": heartbeat, "pid": os.getpid(), "host": socket.gethostname()},
+        )
+
+
+def plugins_of(spec: Spec) -> list[dict[str, str]]:
+    """Return which distribution offers each component of `spec`, and its version."""
+    sections = {"data": spec.data, "augment": spec.augment, "backbone": spec.backbone, "balance": spec.balance}
+    sections |= {"optimizer": spec.optimizer, "schedule": spec.schedule}
+    sections |= {f"primary.{name}": one for name, one in spec.primary.items()}
+    sections |= {f"pretext.{name}": one for name, one in spec.pretext.items()}
+
+    def line(where: str, choice: Choice) -> dict[str, str]:
+        return {
+            "section": where,
+            "type": choice.provider.name,
+            "distribution": choice.distribution,
+            "version": choice.version,
+        }
+
+    return [line(where, choice) for where, choice in sections.items()]
+
+
+def environment() -> dict[str, Any]:
+    """Return what else the numbers of a run depend on: packages, hardware, threads, the command."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "threads": torch.get_num_threads(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

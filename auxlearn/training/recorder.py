@@ -1,0 +1,110 @@
+"""`Recorder`: `metrics.jsonl` and further loggers, written so that a resumed run leaves no trace of the break."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from auxlearn.errors import escape
+from auxlearn.learning.learner import StepResult
+
+__all__ = ["Recorder", "finite_json"]
+
+Record = dict[str, Any]
+
+
+def finite_json(value: Any) -> Any:
+    """Return `value` as strict JSON has it: numbers that are not finite become null.
+
+    >>> finite_json({"a": float("nan"), "b": [1, float("inf")]})
+    {'a': None, 'b': [1, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): finite_json(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_json(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Recorder:
+    """Writes the numbers of a run: one strict-JSON object a line.
+
+    Training losses are means since the line before; their sums stay on the device between two lines, so that a
+    step does not wait for them.
+
+    Args:
+        path: The `metrics.jsonl`.
+        every: Steps between two lines of training losses.
+        loggers: Objects with Fabric's `log_metrics(metrics, step)`; what they raise is a warning, not the end.
+        warn: Called with a message when a logger fails.
+    """
+
+    def __init__(
+        self, path: Path, *, every: int, loggers: Sequence[Any] = (), warn: Callable[[str], None] = print
+    ) -> None:
+        self.path, self.every, self.warn = path, every, warn
+        self._loggers = list(loggers)
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, result: StepResult) -> None:
+        """Take in a training step."""
+        values = {f"loss/{key}": loss for key, loss in result.losses.items()}
+        values |= {f"weight/{key}": weight for key, weight in result.weights.items() if isinstance(weight, Tensor)}
+        values |= dict(result.metrics)
+        for name, value in values.items():
+            value = value.detach().float()
+            self._sums[name] = value if name not in self._sums else self._sums[name] + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Return the means since the last line, with one wait for the device."""
+        if not self._sums:
+            return {}
+        sums = torch.stack(list(self._sums.values())).tolist()
+        return {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+
+    def flush(self, step: int, **facts: Any) -> Record:
+        """Write the means since the last line, and begin anew."""
+        record = self.write("train", step, {**facts, **self.means()})
+        self._sums, self._counts = {}, {}
+        return record
+
+    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> Record:
+        """Append one line, and tell the other loggers."""
+        record: Record = finite_json({"kind": kind, "step": step, **values})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+        numbers = {f"{kind}/{n}": v for n, v in record.items() if isinstance(v, (int, float)) and n != "step"}
+        for logger in list(self._loggers):
+            try:
+                logger.log_metrics(numbers, step)
+            except Exception as error:  # a tracker that is down must not cost the run
+                self._loggers.remove(logger)
+                self.warn(f"logger {type(logger).__name__} failed and is left out: {escape(error)}")
+        return record
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: the sums since the last line, and how long the file is."""
+        length = self.path.stat().st_size if self.path.exists() else 0
+        return {"bytes": length, "sums": {n: t.item() for n, t in self._sums.items()}, "counts": dict(self._counts)}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go back to a checkpoint's state: what was written after it is cut off."""
+        if self.path.exists():
+            os.truncate(self.path, min(state["bytes"], self.path.stat().st_size))
+        self._sums = {name: torch.tensor(total, device=device) for name, total in state["sums"].items()}
+        self._counts = dict(state["counts"])
+
+    def history(self) -> list[Record]:
+        """Return every line written so far."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]

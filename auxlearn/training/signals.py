@@ -1,0 +1,43 @@
+"""Signals: a request to stop is a flag, which the loop reads between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["StopRequest", "catch_signals"]
+
+
+class StopRequest:
+    """Which signal, if any, asked the run to stop."""
+
+    signal: int | None = None
+
+
+@contextmanager
+def catch_signals() -> Iterator[StopRequest]:
+    """Turn the first SIGINT or SIGTERM into a `StopRequest`; a second one acts as if nobody had caught the first.
+
+    Outside the main thread, where signals cannot be caught, the request stays empty.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        request.signal = number
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, remember)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,95 @@
+"""The state of a trainer as a `Snapshot`, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from auxlearn.errors import CheckpointError, Problem
+from auxlearn.training.checkpoint import Snapshot
+from auxlearn.training.trainer import Trainer
+
+__all__ = ["load_model", "pack", "unpack"]
+
+_EMA = "ema."
+
+
+def pack(trainer: Trainer, extra: Mapping[str, Any]) -> Snapshot:
+    """Return the state of `trainer`; `extra` is JSON of the caller's that goes with it."""
+    model = dict(trainer.learner.state_dict())
+    if trainer.average is not None:
+        model |= {_EMA + name: tensor for name, tensor in trainer.average.state_dict().items()}
+    tensors, rest = _pack_optimizer(trainer.raw_optimizer)
+    state = {
+        "steps": trainer.steps,
+        "updates": trainer.updates,
+        "skips": trainer.skips,
+        "optimizer": rest,
+        "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
+        "extra": dict(extra),
+    }
+    return Snapshot(model=model, optimizer=tensors, state=state)
+
+
+def unpack(trainer: Trainer, snapshot: Snapshot) -> dict[str, Any]:
+    """Put `trainer` into the state of `snapshot`; return the caller's JSON that went with it."""
+    load_model(trainer, snapshot)
+    _unpack_optimizer(trainer.raw_optimizer, snapshot.optimizer, snapshot.state["optimizer"])
+    if trainer.scheduler is not None:
+        trainer.scheduler.load_state_dict(snapshot.state["scheduler"])
+    trainer.steps = snapshot.state["steps"]
+    trainer.updates = snapshot.state["updates"]
+    trainer.skips = snapshot.state["skips"]
+    return dict(snapshot.state["extra"])
+
+
+def load_model(trainer: Trainer, snapshot: Snapshot) -> None:
+    """Put the weights of `snapshot` into the learner of `trainer`, and into its moving average if it has one."""
+    average = {n.removeprefix(_EMA): t for n, t in snapshot.model.items() if n.startswith(_EMA)}
+    _load(trainer.learner, {n: t for n, t in snapshot.model.items() if not n.startswith(_EMA)})
+    if trainer.average is not None:
+        _load(trainer.average, average)
+
+
+def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(Problem(what=f"the checkpoint does not fit the model: {error}")) from None
+
+
+def _pack_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of the optimizer's state by `<parameter>.<name>`, and all the rest as JSON."""
+    packed = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, dict[str, Any]] = {}
+    for number, state in packed["state"].items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"{number}.{name}"] = value
+            else:
+                rest.setdefault(str(number), {})[name] = value
+    return tensors, {"groups": packed["param_groups"], "rest": rest}
+
+
+def _unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], packed: Mapping[str, Any]) -> None:
+    state: dict[int, dict[str, Any]] = {int(number): dict(rest) for number, rest in packed["rest"].items()}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor
+    groups = [
+        {name: _as_before(value, ours.get(name)) for name, value in theirs.items()}
+        for ours, theirs in zip(optimizer.param_groups, packed["groups"], strict=True)
+    ]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _as_before(value: Any, like: Any) -> Any:
+    """Return JSON's list as the tuple that it was, and a number as the tensor that it was."""
+    if isinstance(like, tuple):
+        return tuple(value)
+    return torch.tensor(value) if isinstance(like, Tensor) else value
