@@ -1,0 +1,119 @@
+"""`RandomTileShuffle`: the tile shuffle as a kornia augmentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from kornia.augmentation import AugmentationBase2D
+from kornia.augmentation.random_generator.base import RandomGeneratorBase
+from torch import Tensor
+
+from auxlearn_puzzling.tiles import invert_order, puzzle
+
+__all__ = ["RandomTileShuffle"]
+
+
+class _OrderGenerator(RandomGeneratorBase):
+    """Draws the orders of all rows at once."""
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def __repr__(self) -> str:
+        return f"grid={self.grid}"
+
+    def make_samplers(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Do nothing: the sampler is `torch.rand`."""
+
+    def forward(self, batch_shape: tuple[int, ...], same_on_batch: bool = False) -> dict[str, Tensor]:
+        rows = min(1, batch_shape[0]) if same_on_batch else batch_shape[0]
+        order = torch.rand(rows, self.grid**2, device=self.device, dtype=torch.float32).argsort(1)
+        return {"order": order.expand(batch_shape[0], -1)}
+
+
+class RandomTileShuffle(AugmentationBase2D):
+    """Cut each image into a grid of tiles and shuffle them.
+
+    Unlike kornia's `RandomJigsaw`, it numbers tiles *and* positions row by row, so an order is its own label and the
+    identity leaves the image alone; it may draw the identity; it works for any image size (see `puzzle`); it draws
+    for all rows at once and reads nothing back from the device. Masks are shuffled along with the image; boxes and
+    key points raise NotImplementedError, as no matrix describes where they go.
+
+    Args:
+        grid: Tiles along each side.
+        p: Probability of shuffling an image.
+        same_on_batch: Use one order for the whole batch.
+        keepdim: Return a single image without batch dimension as such.
+
+    Shape:
+        [N, C, H, W] or [C, H, W], float, to the same (with a batch dimension unless `keepdim`).
+
+    Example:
+        >>> import torch
+        >>> from kornia.augmentation import AugmentationSequential, RandomHorizontalFlip
+        >>> from auxlearn_puzzling import RandomTileShuffle
+        >>> shuffle = RandomTileShuffle(grid=3, p=0.5)
+        >>> pipeline = AugmentationSequential(RandomHorizontalFlip(), shuffle, data_keys=["input"])
+        >>> images = torch.rand(4, 3, 96, 96)
+        >>> puzzled = pipeline(images)
+        >>> torch.equal(puzzled, pipeline(images, params=pipeline._params))
+        True
+        >>> shuffle.order.shape  # which tile stands where: the labels
+        torch.Size([4, 9])
+    """
+
+    def __init__(self, grid: int = 3, p: float = 0.5, same_on_batch: bool = False, keepdim: bool = False) -> None:
+        if grid < 2:
+            raise ValueError(f"Parameter `grid` should be at least 2, found {grid}.")
+        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        self._param_generator = _OrderGenerator(grid)
+        self.flags = {"grid": grid}
+
+    @property
+    def order(self) -> Tensor:
+        """The order of the last call, int64 [N, grid * grid]: the identity for images that were left alone."""
+        if "order" not in self._params:
+            raise ValueError("`order` should be read after a call, found none.")
+        drawn: Tensor = self._params["order"]
+        applied = self._gate(self._params).to(drawn.device).unsqueeze(1)
+        return torch.where(applied, drawn, torch.arange(drawn.shape[1], device=drawn.device))
+
+    def apply_transform(
+        self,
+        input: Tensor,  # noqa: A002
+        params: dict[str, Tensor],
+        flags: dict[str, Any],
+        transform: Tensor | None = None,
+    ) -> Tensor:
+        """Shuffle every image; kornia then keeps those that `p` selects."""
+        return puzzle(input, params["order"].to(input.device, non_blocking=True), flags["grid"])
+
+    def apply_transform_mask(
+        self,
+        input: Tensor,  # noqa: A002
+        params: dict[str, Tensor],
+        flags: dict[str, Any],
+        transform: Tensor | None = None,
+    ) -> Tensor:
+        """Shuffle every mask like its image, without mixing labels."""
+        return puzzle(input, params["order"].to(input.device, non_blocking=True), flags["grid"], "nearest-exact")
+
+    def apply_non_transform_mask(
+        self,
+        input: Tensor,  # noqa: A002
+        params: dict[str, Tensor],
+        flags: dict[str, Any],
+        transform: Tensor | None = None,
+    ) -> Tensor:
+        """Leave the mask of an image that is not shuffled alone."""
+        return input
+
+    def inverse(self, images: Tensor, params: dict[str, Tensor] | None = None) -> Tensor:
+        """Return the images with their tiles put back, by the last call or by `params`."""
+        params = self._params if params is None else params
+        undo = {**params, "order": invert_order(params["order"])}
+        restored: Tensor = self.transform_inputs(images, undo, self.flags)
+        self._params = params
+        return restored

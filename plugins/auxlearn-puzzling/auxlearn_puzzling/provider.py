@@ -1,0 +1,106 @@
+"""What the plugin offers, told without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import attrs
+
+from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.registry import CheckContext, Provider, hookimpl, option
+
+__all__ = ["PuzzlingParams", "auxlearn_pretext_tasks"]
+
+_SMALLEST_TILE = 2
+
+
+@attrs.frozen(kw_only=True)
+class PuzzlingParams:
+    """Settings of the pretext task `puzzling`; the defaults are those of the paper's authors.
+
+    Example:
+        >>> from auxlearn_puzzling import PuzzlingParams
+        >>> PuzzlingParams().grid, PuzzlingParams(grid=2).reduction
+        (3, 'sum')
+    """
+
+    grid: int = option(3, ge=2, le=16, help="Tiles along each side of the image; the paper uses 2 and 3.")
+    dropout: float = option(0.2, ge=0, lt=1, help="Dropout on the feature before the heads.")
+    reduction: Literal["sum", "mean"] = option(
+        "sum", help="Over the tiles of an image: the paper's sum, or a mean that does not grow with the grid."
+    )
+    hidden: int = option(
+        0, ge=0, help="Width of a hidden ReLU layer before the heads; 0, as in the paper, for none."
+    )
+    level: int | None = option(
+        None, help="Feature map to pool for the heads: 0 the finest, -1 the coarsest; null for the pooled feature."
+    )
+    modality: str = option("image", help="Which of the inputs is puzzled.")
+
+
+def check(params: PuzzlingParams, context: CheckContext) -> Iterable[Problem]:
+    """Find what the schema cannot say: an image too small for the grid, a modality that the data lacks."""
+    if context.size is not None and context.size < _SMALLEST_TILE * params.grid:
+        yield Problem(
+            where="/grid",
+            what=f"images of {context.size} px give tiles of less than {_SMALLEST_TILE} px, found grid {params.grid}",
+            allowed=f"2 to {context.size // _SMALLEST_TILE}" if context.size >= 2 * _SMALLEST_TILE else None,
+            fix="use larger images (augment.size) or fewer tiles",
+        )
+    if context.data is not None and context.data.inputs and params.modality not in context.data.inputs:
+        yield Problem(
+            where="/modality",
+            what=f'the data has no input "{params.modality}"',
+            allowed=", ".join(context.data.inputs),
+            meant=nearest(params.modality, context.data.inputs),
+        )
+
+
+def build(params: PuzzlingParams, context: Any) -> Any:
+    """Make the task for the features of `context`."""
+    from auxlearn_puzzling.task import Puzzling
+
+    shape = context.features.get(params.modality)
+    if shape is None:
+        raise SpecError(
+            Problem(
+                where="/modality",
+                what=f'the backbone gives no feature "{params.modality}"',
+                allowed=", ".join(context.features),
+                meant=nearest(params.modality, context.features),
+            )
+        )
+    if params.level is not None and not -len(shape.maps) <= params.level < len(shape.maps):
+        raise SpecError(
+            Problem(
+                where="/level",
+                what=f"the backbone gives {len(shape.maps)} feature maps, found level {params.level}",
+                allowed=f"{-len(shape.maps)} to {len(shape.maps) - 1}" if shape.maps else "null",
+            )
+        )
+    return Puzzling(
+        width=shape.pooled if params.level is None else shape.maps[params.level].channels,
+        grid=params.grid,
+        dropout=params.dropout,
+        reduction=params.reduction,
+        hidden=params.hidden,
+        level=params.level,
+        modality=params.modality,
+    )
+
+
+@hookimpl
+def auxlearn_pretext_tasks() -> Iterable[Provider]:
+    """Offer `puzzling`."""
+    return [
+        Provider(
+            name="puzzling",
+            summary="Solve a jigsaw puzzle: which tile of the image stands where (HMTL, arXiv 2105.06421).",
+            params=PuzzlingParams,
+            build=build,
+            check=check,
+            view="shared",
+            moves_pixels=True,
+        )
+    ]

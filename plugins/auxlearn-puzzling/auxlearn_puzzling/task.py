@@ -1,0 +1,136 @@
+"""`Puzzling`: the pretext task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from auxlearn.data import Batch
+from auxlearn.learning import Draws, Features, PretextTask, StepContext, TaskResult, View
+from auxlearn_puzzling.tiles import invert_order, puzzle
+
+__all__ = ["Puzzling"]
+
+
+class Puzzling(PretextTask):
+    r"""Solve a jigsaw puzzle: for each position of the grid, say which tile of the image stands there.
+
+    The "puzzling" task of HMTL: "Using Self-Supervised Co-Training to Improve Facial Representation" (Pourmirzaei,
+    Montazer, Esmaili, [arXiv 2105.06421](https://arxiv.org/abs/2105.06421)), as the first author's code has it. An
+    image is cut into $K = n^2$ tiles, which are put in a uniformly random order $\pi$, the identity included:
+    position $k$ shows tile $\pi_k$. All heads read the one pooled feature $f$ of the shuffled image; head $k$ is a
+    linear layer with a softmax over the $K$ tiles, after dropout. The loss of an image is
+
+    $$ L = \sum_{k=1}^{K} -\log \mathrm{softmax}(W_k f + b_k)_{\pi_k}, $$
+
+    or its mean over $k$. Heads are independent; nothing makes their answers a permutation.
+
+    The $K$ layers with $K$ outputs are kept as one layer with $K^2$ outputs, which is the same function.
+    Where $n$ does not divide the image's side, see `puzzle`.
+
+    Beyond the paper: `reduction="mean"`, a hidden layer, and heads on a pooled feature map. With the engine's keys
+    `view` and `portion`, the primary task may see whole images; in the paper it sees the puzzles only.
+
+    Args:
+        width: D, the width of the feature that the heads read.
+        grid: n, tiles along each side.
+        dropout: Probability of dropping a component of the feature.
+        reduction: `"sum"` or `"mean"` over the tiles of an image.
+        hidden: Width of a hidden ReLU layer, or 0 for none.
+        level: Which feature map to pool for the heads, fine to coarse; None for the backbone's pooled feature.
+        modality: Which of the inputs is puzzled.
+
+    Example:
+        >>> import torch
+        >>> from auxlearn.data import Batch
+        >>> from auxlearn.learning import Draws, Feature, Features, StepContext
+        >>> from auxlearn_puzzling import Puzzling
+        >>> task = Puzzling(width=5, grid=2)
+        >>> batch = Batch(inputs={"image": torch.rand(4, 3, 8, 8)}, ids=torch.arange(4))
+        >>> views = task.views(batch, Draws(seed=0, name="puzzle", step=0))
+        >>> views[0].answers["order"].shape
+        torch.Size([4, 4])
+        >>> features = Features({"image": Feature(pooled=torch.zeros(4, 5))})
+        >>> result = task.loss((features,), views, StepContext())
+        >>> result.output["logits"].shape  # image, position, tile
+        torch.Size([4, 4, 4])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        grid: int = 3,
+        dropout: float = 0.2,
+        reduction: Literal["sum", "mean"] = "sum",
+        hidden: int = 0,
+        level: int | None = None,
+        modality: str = "image",
+    ) -> None:
+        super().__init__()
+        if grid < 2:
+            raise ValueError(f"Parameter `grid` should be at least 2, found {grid}.")
+        if reduction not in {"sum", "mean"}:
+            raise ValueError(f"Parameter `reduction` should be 'sum' or 'mean', found {reduction!r}.")
+        self.grid, self.reduction, self.level, self.modality = grid, reduction, level, modality
+        body = [nn.Linear(width, hidden), nn.ReLU()] if hidden else []
+        self.heads = nn.Sequential(nn.Dropout(dropout), *body, nn.Linear(hidden or width, grid**4))
+
+    def views(self, batch: Batch, draws: Draws) -> tuple[View, ...]:
+        """Return the puzzles, and the order of their tiles as the answer; the geometry is destroyed."""
+        images = batch.inputs[self.modality]
+        order = draws.permutations(len(batch), self.grid**2)
+        answers = {"order": order}
+        given = batch.present.get(f"inputs/{self.modality}")
+        if given is not None:
+            answers["present"] = given
+        return (View(inputs={**batch.inputs, self.modality: puzzle(images, order, self.grid)}, answers=answers),)
+
+    def count(self, views: tuple[View, ...]) -> Tensor | int:
+        """Return the number of puzzles: the rows, less those without the modality."""
+        given = views[0].answers.get("present")
+        return len(views[0].answers["order"]) if given is None else given.sum()
+
+    def loss(self, features: tuple[Features, ...], views: tuple[View, ...], step: StepContext) -> TaskResult:
+        """Return the cross entropy of the heads, summed over the images."""
+        order, given = views[0].answers["order"], views[0].answers.get("present")
+        tiles = self.grid**2
+        logits = self.heads(self._feature(features[0])).view(-1, tiles, tiles)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum of bf16 terms would lose digits
+        terms = F.cross_entropy(logits.flatten(0, 1), order.flatten(), reduction="none").view(-1, tiles)
+        terms = terms.sum(1) if self.reduction == "sum" else terms.mean(1)
+        if given is not None:
+            terms = terms.where(given, torch.zeros_like(terms))
+        return TaskResult(loss=terms.sum(), output={"logits": logits}, metrics=_scores(logits.detach(), order, given))
+
+    def picture(self, views: tuple[View, ...], result: TaskResult) -> Mapping[str, Tensor]:
+        """Return the image, the puzzle, and the puzzle as the heads would solve it.
+
+        In the solution, each place shows the tile that claims it most strongly, so a tile may appear twice.
+        """
+        puzzled = views[0].inputs[self.modality]
+        puzzled = puzzled if puzzled.shape[1] == 3 else puzzled[:, :1].expand(-1, 3, -1, -1)
+        claims = result.output["logits"].detach().softmax(2).argmax(1)
+        return {
+            "image": puzzle(puzzled, invert_order(views[0].answers["order"]), self.grid),
+            "puzzled": puzzled,
+            "solved": puzzle(puzzled, claims, self.grid),
+        }
+
+    def _feature(self, features: Features) -> Tensor:
+        feature = features[self.modality]
+        return feature.pooled if self.level is None else feature.maps[self.level].mean((2, 3))
+
+
+def _scores(logits: Tensor, order: Tensor, given: Tensor | None) -> dict[str, Tensor]:
+    """Return the share of tiles, and of whole puzzles, that the heads name rightly."""
+    right = logits.argmax(2) == order
+    tiles, solved = right.float().mean(1), right.all(1).float()
+    if given is None:
+        return {"tile_accuracy": tiles.mean(), "solved": solved.mean()}
+    rows = given.sum().clamp(min=1)
+    return {"tile_accuracy": (tiles * given).sum() / rows, "solved": (solved * given).sum() / rows}
