@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auxlearn.data import Batch
 from auxlearn.learning import Augmentation, Backbone, PrimaryTask, StepContext
@@ -25,7 +25,7 @@ def score(
     batches: Iterable[Batch],
     *,
     device: torch.device | str = "cpu",
-    precision: AbstractContextManager[Any] | None = None,
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Scored:
     """Return the metrics of each task by `"<task>/<metric>"`, and its mean loss by `"<task>/loss"`.
 
@@ -38,37 +38,33 @@ def score(
         augmentation: Whose `evaluate` prepares the rows.
         batches: The rows as the data gives them.
         device: Where to compute.
-        precision: A context that sets the arithmetic, e.g. `fabric.autocast()`.
+        precision: Makes a context that sets the arithmetic, e.g. `fabric.autocast`.
     """
-    modes = [(module, module.training) for module in (backbone, *primary.values())]
     metrics = {name: task.metrics().to(device) for name, task in primary.items()}
     losses = {name: torch.zeros(2, dtype=torch.float64) for name in primary}
-    try:
-        for module, _ in modes:
-            module.eval()
+    with _evaluating(backbone, *primary.values()):
         for batch in batches:
-            _add(backbone, primary, augmentation, batch.to(device), metrics, losses, precision or nullcontext())
-    finally:
-        for module, mode in modes:
-            module.train(mode)
+            rows = batch.to(device)
+            with precision():
+                features = backbone(augmentation.evaluate(rows.inputs))
+                for name, task in primary.items():
+                    task.update(metrics[name], features, rows)
+                    loss = task.loss(features, rows, StepContext()).loss
+                    losses[name] += torch.tensor([float(loss), float(task.count(rows))], dtype=torch.float64)
     return _collect(metrics, losses, device)
 
 
-def _add(
-    backbone: Backbone,
-    primary: Mapping[str, PrimaryTask],
-    augmentation: Augmentation,
-    batch: Batch,
-    metrics: Mapping[str, Any],
-    losses: Mapping[str, Tensor],
-    precision: AbstractContextManager[Any],
-) -> None:
-    with precision:
-        features = backbone(augmentation.evaluate(batch.inputs))
-        for name, task in primary.items():
-            task.update(metrics[name], features, batch)
-            total = task.loss(features, batch, StepContext()).loss
-            losses[name] += torch.tensor([float(total), float(task.count(batch))], dtype=torch.float64)
+@contextmanager
+def _evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Put the modules into evaluation mode, and back."""
+    modes = [(module, module.training) for module in modules]
+    try:
+        for module in modules:
+            module.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.train(mode)
 
 
 def _collect(metrics: Mapping[str, Any], losses: Mapping[str, Tensor], device: torch.device | str) -> Scored:

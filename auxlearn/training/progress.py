@@ -6,13 +6,14 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from auxlearn.errors import escape
 
-__all__ = ["Bar", "Lines", "Reporter", "Silent", "make_reporter"]
+__all__ = ["Bar", "Lines", "Logged", "Reporter", "Silent", "make_reporter"]
 
 
 class Reporter(ABC):
@@ -117,6 +118,40 @@ class Silent(Reporter):
 
     def stop(self) -> None:
         """Do nothing."""
+
+
+class Logged(Reporter):
+    """Passes everything on, and keeps in a file what is said.
+
+    Args:
+        inner: Whom to pass it on to.
+        path: The file, to which lines are added.
+    """
+
+    def __init__(self, inner: Reporter, path: Path) -> None:
+        self._inner, self._path = inner, path
+
+    def start(self, total: int, done: int) -> None:
+        """Pass it on, and note it."""
+        self._note(f"training: {total} steps, {done} done")
+        self._inner.start(total, done)
+
+    def advance(self, step: int, epoch: float, rate: float, losses: Mapping[str, float] | None) -> None:
+        """Pass it on."""
+        self._inner.advance(step, epoch, rate, losses)
+
+    def say(self, message: str) -> None:
+        """Pass it on, and note it."""
+        self._note(message)
+        self._inner.say(message)
+
+    def stop(self) -> None:
+        """Pass it on."""
+        self._inner.stop()
+
+    def _note(self, message: str) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n")
 
 
 def make_reporter(*, quiet: bool = False) -> Reporter:

@@ -60,8 +60,8 @@ class Recorder:
         values |= {f"weight/{key}": weight for key, weight in result.weights.items() if isinstance(weight, Tensor)}
         values |= dict(result.metrics)
         for name, value in values.items():
-            value = value.detach().float()
-            self._sums[name] = value if name not in self._sums else self._sums[name] + value
+            now = value.detach().float()
+            self._sums[name] = now if name not in self._sums else self._sums[name] + now
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:

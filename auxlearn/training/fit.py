@@ -1,0 +1,211 @@
+"""`Fit`: the loop. Steps, scorings and checkpoints in their order, from wherever the run stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from auxlearn.data import Batch
+from auxlearn.errors import DivergedError, Interrupted, Problem
+from auxlearn.evaluation import Selection, score
+from auxlearn.learning.learner import StepResult
+from auxlearn.spec.models import CheckpointKeys, EvaluateKeys
+from auxlearn.training.feed import Feed
+from auxlearn.training.folder import RunFolder
+from auxlearn.training.progress import Reporter
+from auxlearn.training.recorder import Recorder
+from auxlearn.training.signals import StopRequest, catch_signals
+from auxlearn.training.state import load_model, pack, unpack
+from auxlearn.training.trainer import Trainer
+
+__all__ = ["Fit"]
+
+
+@attrs.define(eq=False, kw_only=True)
+class Fit:
+    """One training run.
+
+    Attributes:
+        trainer: Takes the steps.
+        feed: Gives the rows.
+        folder: Keeps the checkpoints.
+        recorder: Writes the numbers.
+        reporter: Tells a person.
+        selection: Chooses the best.
+        total: Optimizer steps in all.
+        checkpoint: When to save, and what to keep.
+        evaluate: When to score.
+    """
+
+    trainer: Trainer
+    feed: Feed
+    folder: RunFolder
+    recorder: Recorder
+    reporter: Reporter
+    selection: Selection
+    total: int
+    checkpoint: CheckpointKeys
+    evaluate: EvaluateKeys
+    finished: bool = False
+    _saved_at: float = attrs.field(factory=time.monotonic)
+    _saved_step: int | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self.trainer.fabric.is_global_zero)
+
+    def resume(self) -> None:
+        """Go back to the newest sound checkpoint, or to the beginning if there is none yet."""
+        if not self.folder.checkpoints.steps():
+            self.recorder.restore({"bytes": 0, "sums": {}, "counts": {}}, self.trainer.fabric.device)
+            return
+        step, snapshot, faults = self.folder.checkpoints.load_last()
+        for fault in faults:
+            self.reporter.say(f"warning: passed over a damaged checkpoint: {fault}")
+        extra = unpack(self.trainer, snapshot)
+        self.recorder.restore(extra["recorder"], self.trainer.fabric.device)
+        self.selection.restore(extra["selection"])
+        self.finished = extra["finished"]
+        self._saved_step = step
+
+    def train(self) -> None:
+        """Take all steps that are left.
+
+        Raises:
+            Interrupted: After a signal, with everything saved.
+            DivergedError: If a step is not finite, with everything up to the step before saved.
+        """
+        if self.finished:
+            return
+        self.reporter.start(self.total, self.trainer.steps)
+        try:
+            with catch_signals() as request:
+                batches = iter(self.feed.train(self.trainer.steps))
+                while self.trainer.steps < self.total and not self.finished:
+                    self._step(batches)
+                    self._after_step()
+                    self._stop_if(request)
+        finally:
+            self.reporter.stop()
+
+    def finish(self) -> dict[str, Any]:
+        """Score `test` once with the selected weights, and return the scores; empty without such a split."""
+        if self.selection.step is not None and self.selection.step != self.trainer.steps:
+            load_model(self.trainer, self.folder.checkpoints.load(self.selection.step))
+        if not self.evaluate.test or "test" not in self.feed.splits or not self.trainer.learner.primary:
+            return {}
+        scored = self.score("test")
+        if self.is_first:
+            self.recorder.write("test", self.selected_step, scored)
+        return scored
+
+    @property
+    def selected_step(self) -> int:
+        """The step of the weights that count: the best, or the last if nothing was scored."""
+        return self.trainer.steps if self.selection.step is None else self.selection.step
+
+    def score(self, split: str) -> dict[str, Any]:
+        """Return the metrics of the primary tasks on `split`."""
+        parts = self.trainer.scored
+        return score(
+            parts["backbone"],  # type: ignore[arg-type]
+            dict(parts["primary"].items()),  # type: ignore[operator]
+            self.trainer.learner.augmentation,
+            self.feed.evaluation(split, self.evaluate.batch_size),
+            device=self.trainer.fabric.device,
+            precision=self.trainer.fabric.autocast,
+        )
+
+    def _step(self, batches: Iterator[Batch]) -> None:
+        step = self.trainer.steps
+        try:
+            batch = next(batches)
+            result = self.trainer.step(batch, epoch=self.feed.epoch(step), progress=step / self.total)
+        except DivergedError as error:
+            self.save()
+            kept = f"checkpoint {self.trainer.steps} holds the weights of before; {self.feed.named(batch)}"
+            raise DivergedError([*error.problems, Problem(where=str(self.folder.path), what=kept)]) from error
+        self.recorder.add(result)
+        self._tell(result)
+
+    def _tell(self, result: StepResult) -> None:
+        done, epoch = self.trainer.steps, self.feed.epoch(self.trainer.steps)
+        rate = result.samples * self.trainer.fabric.world_size / max(result.seconds, 1e-9)
+        losses = None
+        if done % self.recorder.every == 0 or done == self.total:
+            means = self.recorder.means()
+            losses = {n.removeprefix("loss/"): v for n, v in means.items() if n.startswith("loss/")}
+            if self.is_first:
+                lr = self.trainer.raw_optimizer.param_groups[0]["lr"]
+                self.recorder.flush(done, epoch=round(epoch, 4), lr=float(lr))
+                self.folder.status("training", step=done, of=self.total, **self._choice())
+        self.reporter.advance(done, epoch, rate, losses)
+
+    def _after_step(self) -> None:
+        step = self.trainer.steps
+        epochs_before, epochs = self.feed.epochs_done(step - 1), self.feed.epochs_done(step)
+        is_last = step >= self.total
+
+        def every(number: int | None) -> bool:
+            return number is not None and epochs // number > epochs_before // number
+
+        best = (every(self.evaluate.every_epochs) or is_last) and self._evaluate(step)
+        self.finished = is_last or self.selection.is_over
+        by_steps = self.checkpoint.every_steps is not None and step % self.checkpoint.every_steps == 0
+        if best or by_steps or self.finished or every(self.checkpoint.every_epochs) or self._is_time():
+            self.save()
+
+    def _evaluate(self, step: int) -> bool:
+        """Score `val`; return whether it is the best so far."""
+        if "val" not in self.feed.splits or not self.trainer.learner.primary:
+            return False
+        scored = self.score("val")
+        if self.is_first:
+            self.recorder.write("val", step, {"epoch": round(self.feed.epoch(step), 4), **scored})
+        best = self.selection.take(step, scored)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in scored.items() if isinstance(value, float))
+        self.reporter.say(f"epoch {self.feed.epoch(step):.0f}  val  {shown}{'  (best)' if best else ''}")
+        return best
+
+    def _is_time(self) -> bool:
+        minutes = self.checkpoint.every_minutes
+        due = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+        # The clocks of several processes differ, so the first one's counts.
+        return bool(self.trainer.fabric.broadcast(due)) if minutes is not None else False
+
+    def _stop_if(self, request: StopRequest) -> None:
+        asked = request.signal or 0
+        if self.trainer.fabric.world_size > 1:
+            asked = max(self.trainer.fabric.all_gather(asked).tolist())  # type: ignore[union-attr]
+        if not asked or self.finished:
+            return
+        self.save()
+        if self.is_first:
+            self.folder.status("interrupted", step=self.trainer.steps, of=self.total, **self._choice())
+        where = f"step {self.trainer.steps} is saved; fix: auxlearn resume {self.folder.path}"
+        raise Interrupted(asked, f"stopped by signal {asked}: {where}")
+
+    def save(self) -> None:
+        """Commit a checkpoint of the step at hand, then remove those that are no longer to be kept."""
+        step = self.trainer.steps
+        if self.is_first and step != self._saved_step:
+            extra = {
+                "recorder": self.recorder.state(),
+                "selection": self.selection.state(),
+                "finished": self.finished,
+            }
+            checkpoints = self.folder.checkpoints
+            checkpoints.save(step, pack(self.trainer, extra))
+            keep = set(checkpoints.steps()[-self.checkpoint.keep_last :])
+            if self.selection.step is not None and self.checkpoint.keep_best:
+                keep.add(self.selection.step)
+            checkpoints.prune(keep)
+        self._saved_at, self._saved_step = time.monotonic(), step
+        self.trainer.fabric.barrier()
+
+    def _choice(self) -> dict[str, Any]:
+        return {"best": self.selection.step, "value": self.selection.value, "last": self._saved_step}

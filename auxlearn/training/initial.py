@@ -1,0 +1,73 @@
+"""`init_from`: weights of another run for a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from auxlearn.errors import CheckpointError, Problem
+from auxlearn.learning.learner import Learner
+from auxlearn.spec.models import InitFrom
+from auxlearn.training.checkpoint import Checkpoints
+from auxlearn.training.folder import RunFolder
+
+__all__ = ["find_checkpoint", "kept_weights", "take_over"]
+
+_EMA = "ema.module."
+
+
+def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
+    """Return the checkpoint that `path`, a run folder or a checkpoint of one, and `which` mean.
+
+    Args:
+        path: A run folder, or `<run>/checkpoints/<step>`.
+        which: `"best"`, `"last"`, or a step, of a run folder.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    path = Path(path)
+    if (path / "state.json").is_file() and path.name.isdecimal():
+        return Checkpoints(path.parent), int(path.name)
+    folder = RunFolder(path)
+    folder.read("manifest.json")
+    steps = folder.checkpoints.steps()
+    if not steps:
+        raise CheckpointError(Problem(where=str(path), what="the run has no checkpoint yet"))
+    if which == "last":
+        return folder.checkpoints, steps[-1]
+    if which == "best":
+        selected = folder.checkpoints.load(steps[-1]).state["extra"]["selection"]["step"]
+        return folder.checkpoints, steps[-1] if selected is None else selected
+    if not which.isdecimal() or int(which) not in steps:
+        known = ", ".join(["best", "last", *map(str, steps)])
+        raise CheckpointError(Problem(where=str(path), what=f'there is no checkpoint "{which}"', allowed=known))
+    return folder.checkpoints, int(which)
+
+
+def kept_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint's model as they are scored: the moving average's where there is one."""
+    averaged = {name.removeprefix(_EMA): t for name, t in tensors.items() if name.startswith(_EMA)}
+    return {name: t for name, t in tensors.items() if not name.startswith("ema.")} | averaged
+
+
+def take_over(learner: Learner, source: InitFrom, root: str) -> None:
+    """Load the parts that `source` names into `learner`, strictly.
+
+    Raises:
+        CheckpointError: If a part is missing there or has another form; every part that differs is named.
+    """
+    checkpoints, step = find_checkpoint(Path(root) / source.path, source.which)
+    tensors = kept_weights(checkpoints.load(step).model)
+    problems = []
+    for part in source.parts:
+        own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
+        try:
+            getattr(learner, part).load_state_dict(own, strict=True)
+        except RuntimeError as error:
+            what = f"`{part}` of {checkpoints.path(step)} does not fit: {error}"
+            problems.append(Problem(where="/init_from", what=what, exit_code=6))
+    if problems:
+        raise CheckpointError(problems)

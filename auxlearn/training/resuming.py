@@ -1,0 +1,63 @@
+"""Whether a run can go on as the same run: every difference is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from auxlearn.data import Prepared
+from auxlearn.errors import CheckpointError, Problem
+from auxlearn.spec.models import Spec
+from auxlearn.training.folder import RunFolder, environment, plugins_of
+
+__all__ = ["check_same_run", "differences"]
+
+
+def check_same_run(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric, *, allow_inexact: bool) -> None:
+    """Raise a CheckpointError if the run in `folder` would not go on bit for bit.
+
+    A changed spec is always refused. What changes bits only, i.e. versions, threads, devices and a data set whose
+    fingerprint differs, is allowed with `allow_inexact`.
+    """
+    problems = list(differences(folder.read("resolved.json"), spec.resolved))
+    if not allow_inexact:
+        problems += _circumstances(spec, folder, data, fabric)
+    if problems:
+        raise CheckpointError(problems)
+
+
+def differences(before: Any, now: Any, pointer: str = "") -> Iterator[Problem]:
+    """Yield each difference between two JSON values, with its JSON Pointer."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in [*before, *(n for n in now if n not in before)]:
+            key = name.replace("~", "~0").replace("/", "~1")
+            yield from differences(before.get(name), now.get(name), f"{pointer}/{key}")
+    elif before != now:
+        what = f"the run was started with {before!r}, the spec now says {now!r}"
+        fix = "resume means the same run; `init_from` begins a new one"
+        yield Problem(where=pointer, what=what, fix=fix, exit_code=6)
+
+
+def _circumstances(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric) -> list[Problem]:
+    manifest = folder.read("manifest.json")
+    now = environment()
+    pairs: dict[str, tuple[Any, Any]] = {
+        "data": (manifest["data"]["fingerprint"], data.fingerprint),
+        "threads": (manifest["threads"], torch.get_num_threads()),
+        "device": (manifest["device"].partition(":")[0], fabric.device.type),
+        "processes": (manifest["processes"], fabric.world_size),
+        "torch": (manifest["packages"]["torch"], now["packages"]["torch"]),
+        "auxlearn": (manifest["packages"]["auxlearn"], now["packages"]["auxlearn"]),
+    }
+    before = {line["section"]: f"{line['distribution']} {line['version']}" for line in manifest["plugins"]}
+    current = {line["section"]: f"{line['distribution']} {line['version']}" for line in plugins_of(spec)}
+    pairs |= {f"plugin of {section}": (before.get(section), current.get(section)) for section in current}
+    fix = "restore it, or --allow-inexact to go on although bits may differ"
+    return [
+        Problem(where=f"manifest.json {name}", what=f"was {old!r}, is {new!r}", fix=fix, exit_code=6)
+        for name, (old, new) in pairs.items()
+        if old != new
+    ]

@@ -1,0 +1,160 @@
+"""From a spec and prepared data to a `Fit`, and the rehearsal that finds out beforehand whether it will work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import torch
+from lightning_fabric import Fabric
+
+from auxlearn.data import Prepared, prepare
+from auxlearn.errors import AuxlearnError, PluginError, Problem
+from auxlearn.evaluation import Selection, score
+from auxlearn.evaluation.selection import default_monitor
+from auxlearn.learning.learner import Learner
+from auxlearn.spec.models import Spec
+from auxlearn.training.build import DataShape, build_component, build_learner, build_source
+from auxlearn.training.devices import make_fabric
+from auxlearn.training.feed import Feed
+from auxlearn.training.fit import Fit
+from auxlearn.training.folder import RunFolder
+from auxlearn.training.loggers import make_loggers
+from auxlearn.training.optimisation import parameter_groups
+from auxlearn.training.progress import Reporter
+from auxlearn.training.recorder import Recorder
+from auxlearn.training.schedules import ScheduleContext, with_warmup
+from auxlearn.training.trainer import Trainer
+
+__all__ = ["fabric_of", "make_feed", "make_fit", "make_trainer", "prepare_data", "rehearse", "shape_of", "total_steps"]
+
+_DEFAULT_EPOCHS = 30
+
+
+def prepare_data(spec: Spec) -> Prepared:
+    """Return the data of `spec`: divided, checked, cached as it says."""
+    return prepare(build_source(spec), spec.data.keys, spec.seed)
+
+
+def shape_of(data: Prepared) -> DataShape:
+    """Return what a learner must know about `data`."""
+    return DataShape(inputs=data.source.inputs, targets=data.source.targets, class_counts=data.class_counts)
+
+
+def fabric_of(spec: Spec) -> Fabric:
+    """Return the Fabric that `spec` asks for."""
+    keys = spec.train
+    dynamic = any(
+        how.keys.every > 1 or how.keys.start_epoch > 0 or not isinstance(how.keys.weight, float | int)
+        for how in spec.pretext.values()
+    )
+    in_parts = keys.backward == "accumulate" or keys.accumulate > 1
+    return make_fabric(keys, unused_parameters=dynamic or in_parts)
+
+
+def make_feed(spec: Spec, data: Prepared, fabric: Fabric) -> Feed:
+    """Return the rows of this process."""
+    return Feed(
+        data,
+        batch_size=spec.train.batch_size,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        pin=fabric.device.type == "cuda",
+    )
+
+
+def total_steps(spec: Spec, feed: Feed) -> int:
+    """Return the optimizer steps of the whole training."""
+    return spec.train.steps or feed.steps(spec.train.epochs or _DEFAULT_EPOCHS)
+
+
+def make_trainer(spec: Spec, learner: Learner, feed: Feed, fabric: Fabric) -> Trainer:
+    """Return the trainer of `spec`."""
+    keys = spec.train
+    if keys.compile:
+        learner.backbone.compile(dynamic=False)
+    if keys.sync_batchnorm and fabric.device.type == "cuda":
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+    optimizer = build_component(spec.optimizer, parameter_groups(learner, spec.optimizer.keys))
+    per_epoch = feed.rows / feed.batch_size
+    warmup = min(round(spec.schedule.keys.warmup_epochs * per_epoch), total_steps(spec, feed) - 1)
+    context = ScheduleContext(
+        optimizer=optimizer,
+        total_steps=total_steps(spec, feed) - warmup,
+        steps_per_epoch=per_epoch,
+        skipped_steps=warmup,
+    )
+    return Trainer(
+        learner,
+        optimizer,
+        scheduler=with_warmup(optimizer, build_component(spec.schedule, context), warmup),
+        fabric=fabric,
+        accumulate=keys.accumulate,
+        clip_norm=spec.optimizer.keys.clip_norm,
+        ema=keys.ema,
+        non_finite=keys.non_finite,
+        max_skips=keys.max_skips,
+        channels_last=keys.channels_last,
+    )
+
+
+def make_fit(spec: Spec, data: Prepared, fabric: Fabric, folder: RunFolder, reporter: Reporter) -> Fit:
+    """Return the run of `spec`, standing at its beginning."""
+    feed = make_feed(spec, data, fabric)
+    trainer = make_trainer(spec, build_learner(spec, shape_of(data)), feed, fabric)
+    loggers = make_loggers(spec, folder.path) if fabric.is_global_zero else []
+    primary = dict(trainer.learner.primary.items())
+    return Fit(
+        trainer=trainer,
+        feed=feed,
+        folder=folder,
+        recorder=Recorder(
+            folder.path / "metrics.jsonl", every=spec.log.every_steps, loggers=loggers, warn=reporter.say
+        ),
+        reporter=reporter,
+        selection=Selection(
+            monitor=spec.evaluate.monitor or default_monitor(primary),  # type: ignore[arg-type]
+            patience=spec.evaluate.patience,
+        ),
+        total=total_steps(spec, feed),
+        checkpoint=spec.checkpoint,
+        evaluate=spec.evaluate,
+    )
+
+
+def rehearse(spec: Spec, data: Prepared) -> None:
+    """Take one step and score one batch of each split with a throw-away copy, on the CPU; write nothing.
+
+    What passes does not fail on its configuration later. What fails inside a plugin is told as that plugin's fault.
+    """
+    fabric = Fabric(accelerator="cpu", devices=1)
+    feed = make_feed(spec, data, fabric)
+    spec = attrs.evolve(spec, train=attrs.evolve(spec.train, compile=False))
+    trainer = make_trainer(spec, build_learner(spec, shape_of(data)), feed, fabric)
+    try:
+        trainer.step(next(iter(feed.train(0))), epoch=_latest_start(spec))
+        scored: dict[str, Any] = {}
+        for split in (s for s in ("val", "test") if s in feed.splits):
+            scored = _score_one(trainer, feed, split)
+        if scored and spec.evaluate.monitor is not None:
+            Selection(monitor=spec.evaluate.monitor).take(0, scored)
+    except AuxlearnError:
+        raise
+    except Exception as error:
+        what = f"a trial step failed: {type(error).__name__}: {error}"
+        raise PluginError(Problem(what=what, fix="--debug shows where", exit_code=3)) from error
+
+
+def _latest_start(spec: Spec) -> float:
+    """Return an epoch in which every pretext task is computed."""
+    return float(max((one.keys.start_epoch for one in spec.pretext.values()), default=0))
+
+
+def _score_one(trainer: Trainer, feed: Feed, split: str) -> dict[str, Any]:
+    parts = trainer.scored
+    return score(
+        parts["backbone"],  # type: ignore[arg-type]
+        dict(parts["primary"].items()),  # type: ignore[operator]
+        trainer.learner.augmentation,
+        [next(feed.evaluation(split, None))],
+    )
