@@ -25,6 +25,7 @@ __all__ = [
     "PluginError",
     "Problem",
     "SpecError",
+    "error_of",
     "escape",
     "nearest",
 ]
@@ -167,3 +168,13 @@ class Interrupted(AuxlearnError):
     def code(self) -> int:
         """The exit code by the shells' custom: 128 plus the number of the signal."""
         return 128 + self.signal
+
+
+def error_of(problems: Sequence[Problem]) -> AuxlearnError:
+    """Return the error that stands for `problems`: a mistake in the spec, if one is among them, decides its kind.
+
+    >>> type(error_of([Problem(what="no such plugin", exit_code=3), Problem(what="no such key")])).__name__
+    'SpecError'
+    """
+    kinds: dict[int, type[AuxlearnError]] = {2: SpecError, 3: PluginError, 4: DataError}
+    return kinds[min(problem.exit_code for problem in problems)](problems)

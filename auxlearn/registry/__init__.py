@@ -1,5 +1,6 @@
 """What exists: hooks, providers, options, and the discovery of installed plugins. Imports no torch."""
 
+from auxlearn.registry.discovery import discover as discover
 from auxlearn.registry.hooks import hookimpl as hookimpl
 from auxlearn.registry.options import Option as Option
 from auxlearn.registry.options import option as option
@@ -10,5 +11,25 @@ from auxlearn.registry.provider import DataFacts as DataFacts
 from auxlearn.registry.provider import Kind as Kind
 from auxlearn.registry.provider import NoParams as NoParams
 from auxlearn.registry.provider import Provider as Provider
+from auxlearn.registry.registry import Blocked as Blocked
+from auxlearn.registry.registry import Broken as Broken
+from auxlearn.registry.registry import Found as Found
+from auxlearn.registry.registry import Registry as Registry
 
-__all__ = ["API_VERSION", "KINDS", "CheckContext", "DataFacts", "Kind", "NoParams", "Option", "Provider", "hookimpl", "option"]
+__all__ = [
+    "API_VERSION",
+    "KINDS",
+    "Blocked",
+    "Broken",
+    "CheckContext",
+    "DataFacts",
+    "Found",
+    "Kind",
+    "NoParams",
+    "Option",
+    "Provider",
+    "Registry",
+    "discover",
+    "hookimpl",
+    "option",
+]

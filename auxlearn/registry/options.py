@@ -20,6 +20,7 @@ class Option:
         ge, gt, le, lt: Bounds of a number, or of each member of a tuple of numbers.
         choices: The values that are allowed, where a `Literal` type cannot say it.
         pattern: A regular expression that a string has to match as a whole.
+        min_items, max_items: How many members a tuple may have.
     """
 
     help: str
@@ -29,6 +30,8 @@ class Option:
     lt: float | None = None
     choices: tuple[Any, ...] | None = None
     pattern: str | None = None
+    min_items: int | None = None
+    max_items: int | None = None
 
     @classmethod
     def of(cls, field: attrs.Attribute[Any]) -> Option:
@@ -49,6 +52,8 @@ def option(
     lt: float | None = None,
     choices: tuple[Any, ...] | None = None,
     pattern: str | None = None,
+    min_items: int | None = None,
+    max_items: int | None = None,
 ) -> Any:
     """Declare one setting of a params class.
 
@@ -58,6 +63,7 @@ def option(
         ge, gt, le, lt: Bounds: at least, above, at most, below.
         choices: The allowed values, where a `Literal` type cannot say it.
         pattern: A regular expression that a string has to match as a whole.
+        min_items, max_items: How many members a tuple may have.
 
     Example:
         >>> import attrs
@@ -68,5 +74,15 @@ def option(
         >>> Params().grid, Option.of(attrs.fields(Params).grid).ge
         (3, 2)
     """
-    declared = Option(help=help, ge=ge, gt=gt, le=le, lt=lt, choices=choices, pattern=pattern)
+    declared = Option(
+        help=help,
+        ge=ge,
+        gt=gt,
+        le=le,
+        lt=lt,
+        choices=choices,
+        pattern=pattern,
+        min_items=min_items,
+        max_items=max_items,
+    )
     return attrs.field(default=default, metadata={_KEY: declared})

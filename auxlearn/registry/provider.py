@@ -14,8 +14,19 @@ __all__ = ["API_VERSION", "KINDS", "CheckContext", "DataFacts", "Kind", "NoParam
 API_VERSION = 1
 
 Kind = Literal[
-    "backbone", "primary_task", "pretext_task", "data_source", "augmentation", "balancer", "optimizer", "schedule", "exporter"
+    "backbone",
+    "primary_task",
+    "pretext_task",
+    "data_source",
+    "augmentation",
+    "balancer",
+    "optimizer",
+    "schedule",
+    "exporter",
 ]
+
+# How a pretext task's views stand to the primary tasks' one.
+Arrangements = Literal["shared", "own", "clean"]
 
 # The order in which `auxlearn plugins` lists them, with the hook that offers each.
 KINDS: Mapping[Kind, str] = {
@@ -107,7 +118,7 @@ class Provider:
     params: type = NoParams
     describe: Callable[[Any], DataFacts | None] | None = None
     check: Callable[[Any, CheckContext], Iterable[Problem]] | None = None
-    view: Literal["shared", "own", "clean"] = "own"
+    view: Arrangements = "own"
     moves_pixels: bool = False
     spatial_answers: bool = False
     needs_geometry: bool = False

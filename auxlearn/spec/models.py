@@ -140,7 +140,8 @@ class Arrangement:
     start_epoch: int = option(0, ge=0, help="First epoch in which the task is computed.")
     weight: float | Ramp = option(1.0, ge=0, help="Factor of the loss: a number, or a ramp over epochs.")
     supervise: bool | tuple[str, ...] | None = option(
-        None, help="Which primary tasks learn from this view too: all, none, or a list. null: true if shared, else false."
+        None,
+        help="Which primary tasks learn from this view too: all, none, or a list. null: true if shared, else false.",
     )
     statistics: Literal["shared", "frozen", "batch", "separate"] = option(
         "shared",

@@ -1,0 +1,63 @@
+"""What every provider has to fulfil, asked when its plugin is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from auxlearn.registry.forms import record_of
+from auxlearn.registry.known import RESERVED
+from auxlearn.registry.provider import API_VERSION, Arrangements, Kind, Provider
+
+__all__ = ["ContractError", "check_provider", "providers_of"]
+
+
+class ContractError(Exception):
+    """A plugin broke the contract; the message says how, with what would be right."""
+
+
+def providers_of(hook: str, results: Sequence[Any]) -> tuple[Provider, ...]:
+    """Return the providers that the results of one hook of one plugin hold.
+
+    Raises:
+        ContractError: A result is no iterable of providers.
+    """
+    if not results:
+        raise ContractError(f"returned None from `{hook}`, which should return a list of Provider")
+    found: list[Provider] = []
+    for result in results:
+        if isinstance(result, str | Provider) or not hasattr(result, "__iter__"):
+            raise ContractError(f"returned {result!r:.80} from `{hook}`, which should return a list of Provider")
+        for offer in result:
+            if not isinstance(offer, Provider):
+                raise ContractError(f"gave {offer!r:.80} from `{hook}`, which should give Provider objects only")
+            found.append(offer)
+    return tuple(found)
+
+
+def check_provider(kind: Kind, provider: Provider) -> None:
+    """Check one provider.
+
+    Raises:
+        ContractError: It is written for newer interfaces, or its declaration is wrong.
+    """
+    who = f'{kind.replace("_", " ")} "{provider.name}"'
+    if provider.api > API_VERSION:
+        raise ContractError(
+            f"is written for version {provider.api} of the plugin interfaces, this auxlearn has version {API_VERSION}"
+        )
+    if provider.view not in get_args(Arrangements):
+        raise ContractError(
+            f"declares view {provider.view!r} for {who}, which should be one of {get_args(Arrangements)}"
+        )
+    if not callable(provider.build):
+        raise ContractError(f"declares a `build` for {who} that is no function: {provider.build!r:.80}")
+    try:
+        record = record_of(provider.params)
+    except ValueError as error:
+        raise ContractError(f"declares params for {who} that cannot be used: {error}") from error
+    taken = sorted({field.name for field in record.fields} & RESERVED[kind])
+    if taken:
+        raise ContractError(
+            f"declares params for {who} whose names are keys of the engine in the same section: {', '.join(taken)}"
+        )

@@ -1,0 +1,48 @@
+"""Two tables: which distribution offers a name that is not installed, and which keys of a section are the engine's.
+
+The second repeats the classes of `auxlearn.spec.models` because this room stands above that one and because it
+belongs to the version of the interfaces: a plugin's params must not collide with it. A test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from auxlearn.registry.provider import Kind
+
+__all__ = ["KNOWN", "RESERVED"]
+
+# (kind, name) -> what to `pip install`.
+KNOWN: Mapping[tuple[Kind, str], str] = {
+    ("backbone", "timm"): "auxlearn-timm",
+    ("optimizer", "timm"): "auxlearn-timm",
+    ("exporter", "timm"): "auxlearn-timm",
+    ("augmentation", "none"): "auxlearn-kornia",
+    ("augmentation", "weak"): "auxlearn-kornia",
+    ("augmentation", "strong"): "auxlearn-kornia",
+    ("augmentation", "simclr"): "auxlearn-kornia",
+    ("data_source", "folder"): "auxlearn-tables",
+    ("data_source", "table"): "auxlearn-tables",
+    ("data_source", "synthfaces"): "auxlearn-synthfaces",
+    ("primary_task", "classification"): "auxlearn-supervised",
+    ("primary_task", "multilabel"): "auxlearn-supervised",
+    ("primary_task", "regression"): "auxlearn-supervised",
+    ("primary_task", "fer"): "auxlearn-faces",
+    ("pretext_task", "puzzling"): "auxlearn-puzzling",
+}
+
+# kind -> keys that stand beside a component's params in its section of the spec.
+RESERVED: Mapping[Kind, frozenset[str]] = {
+    "data_source": frozenset(
+        "type size fraction fraction_seed split folds sampling sampling_target cache cache_dir workers timeout "
+        "allow_leaks".split()
+    ),
+    "augmentation": frozenset(["type", "size"]),
+    "backbone": frozenset(["type", "freeze"]),
+    "primary_task": frozenset(["type", "weight"]),
+    "pretext_task": frozenset("type view portion resolution every start_epoch weight supervise statistics".split()),
+    "balancer": frozenset(["type"]),
+    "optimizer": frozenset("type lr weight_decay decay_norms lr_scale layer_decay clip_norm".split()),
+    "schedule": frozenset(["type", "warmup_epochs"]),
+    "exporter": frozenset(["type"]),
+}

@@ -1,0 +1,168 @@
+"""`Registry`: what discovery found, and the search in it with errors that help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from auxlearn.errors import Problem, error_of, nearest
+from auxlearn.registry.known import KNOWN
+from auxlearn.registry.provider import Kind, Provider
+
+__all__ = ["BUILTIN", "Blocked", "Broken", "Found", "Registry", "normalized"]
+
+# The distribution whose names nobody can take away.
+BUILTIN = "auxlearn"
+
+
+def normalized(distribution: str) -> str:
+    """Return the name of a distribution in the one spelling that package indexes compare by (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """A provider and where it comes from.
+
+    Attributes:
+        kind: What it is.
+        provider: The offer itself.
+        distribution: Name of the distribution, or of the module that was handed over.
+        version: Version of the distribution.
+        entry_point: Name of the entry point.
+        file: File of the plugin's module.
+    """
+
+    kind: Kind
+    provider: Provider
+    distribution: str
+    version: str
+    entry_point: str
+    file: str
+
+    @property
+    def full_name(self) -> str:
+        """The name that is never ambiguous: `distribution:name`."""
+        return f"{self.distribution}:{self.provider.name}"
+
+
+@attrs.frozen(kw_only=True)
+class Broken:
+    """A plugin that could not be loaded, why, and what would mend it."""
+
+    distribution: str
+    version: str
+    entry_point: str
+    reason: str
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        return f'plugin "{self.entry_point}" ({self.distribution} {self.version}) {self.reason}'
+
+
+@attrs.frozen(kw_only=True)
+class Blocked:
+    """A plugin that was not loaded because somebody said so."""
+
+    distribution: str
+    version: str
+    entry_point: str
+    by: str
+
+
+@attrs.frozen
+class Registry:
+    """Everything that is installed, as plain data.
+
+    Attributes:
+        found: Every provider, the built-in ones first, then by distribution.
+        broken: Plugins that failed to load; only a spec that needs one of them fails.
+        blocked: Plugins that were left out.
+
+    Example:
+        >>> from auxlearn.registry import discover
+        >>> discover().find("optimizer", "adamw").distribution
+        'auxlearn'
+    """
+
+    found: tuple[Found, ...]
+    broken: tuple[Broken, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+
+    def of_kind(self, kind: Kind) -> tuple[Found, ...]:
+        """Return the providers of one kind."""
+        return tuple(found for found in self.found if found.kind == kind)
+
+    def find(self, kind: Kind, name: str) -> Found:
+        """Return the provider that `name` means: `name`, or `distribution:name`.
+
+        Raises:
+            SpecError: Nothing installed has this name.
+            PluginError: Two distributions offer it, or the one that offers it is broken or blocked.
+        """
+        distribution, _, short = name.rpartition(":")
+        offers = [found for found in self.of_kind(kind) if found.provider.name == short]
+        if distribution:
+            offers = [found for found in offers if normalized(found.distribution) == normalized(distribution)]
+        offers = [found for found in offers if found.distribution == BUILTIN] or offers
+        if not offers:
+            raise error_of([self._unknown(kind, name)])
+        if len(offers) > 1:
+            raise error_of([_ambiguous(kind, name, offers)])
+        return offers[0]
+
+    def _unknown(self, kind: Kind, name: str) -> Problem:
+        word = kind.replace("_", " ")
+        culprit = next(self._culprits(kind, name), None)
+        if culprit:
+            return attrs.evolve(culprit, what=f'{word} "{name}" is not available: {culprit.what}', exit_code=3)
+        offers = self.of_kind(kind)
+        names = [found.provider.name for found in offers]
+        short = name.rpartition(":")[2]
+        meant = nearest(short, names)
+        if short in names:
+            meant = next(found.full_name for found in offers if found.provider.name == short)
+        return Problem(
+            what=f'no {word} "{name}" is installed',
+            allowed=", ".join(f"{found.provider.name} ({found.distribution})" for found in offers) or None,
+            meant=meant,
+            fix=self._remedy(kind, short, meant),
+        )
+
+    def _remedy(self, kind: Kind, name: str, meant: str | None) -> str | None:
+        if (kind, name) in KNOWN:
+            return f"pip install {KNOWN[kind, name]}"
+        near = nearest(name, [known for of_kind, known in KNOWN if of_kind == kind]) if meant is None else None
+        if near:
+            return f'pip install {KNOWN[kind, near]}, which offers "{near}"'
+        if self.broken and meant is None:
+            return "one of these may offer it: " + "; ".join(str(broken) for broken in self.broken)
+        return None
+
+    def _culprits(self, kind: Kind, name: str) -> Iterator[Problem]:
+        """Yield why `name` is missing although a plugin that should offer it is there."""
+        distribution, _, short = name.rpartition(":")
+        expected = {normalized(distribution or KNOWN.get((kind, short), short)), normalized(f"auxlearn-{short}")}
+        for broken in self.broken:
+            if {normalized(broken.distribution), normalized(broken.entry_point)} & expected:
+                yield Problem(what=str(broken), fix=broken.fix)
+        for blocked in self.blocked:
+            if {normalized(blocked.distribution), normalized(blocked.entry_point)} & expected:
+                yield Problem(
+                    what=f'plugin "{blocked.entry_point}" ({blocked.distribution}) is blocked by {blocked.by}',
+                    fix=f"leave {blocked.distribution} out of {blocked.by}"
+                    if blocked.by != "AUXLEARN_PLUGINS"
+                    else f"add {blocked.distribution} to AUXLEARN_PLUGINS",
+                )
+
+
+def _ambiguous(kind: Kind, name: str, offers: list[Found]) -> Problem:
+    return Problem(
+        what=f'{kind.replace("_", " ")} "{name}" is offered by '
+        + " and ".join(f"{found.distribution} {found.version}" for found in offers),
+        allowed=" or ".join(f'"{found.full_name}"' for found in offers),
+        fix="write one of these, or leave a plugin out with --no-plugin",
+        exit_code=3,
+    )

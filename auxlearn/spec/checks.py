@@ -1,0 +1,160 @@
+"""What a schema cannot say: mistakes that lie between two keys, two sections, or in a component's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from auxlearn.errors import Problem, escape, nearest
+from auxlearn.registry import CheckContext, DataFacts
+from auxlearn.spec.arrangements import check_arrangements
+from auxlearn.spec.assembly import Assembly, Selected
+from auxlearn.spec.models import DataKeys, EvaluateKeys, OptimizerKeys, TrainKeys
+from auxlearn.spec.pointers import Path
+
+__all__ = ["check"]
+
+Found = Iterator[tuple[Path, Problem]]
+
+
+def check(assembly: Assembly) -> None:
+    """Add to `assembly` what is wrong between its sections, as far as they are valid on their own."""
+    checks: tuple[tuple[tuple[str, ...], Callable[[Assembly], Found]], ...] = (
+        ((), _check_tasks),
+        ((), _check_distributions),
+        ((), _check_components),
+        (("primary", "pretext", "train"), check_arrangements),
+        (("train",), _check_train),
+        (("train", "schedule"), _check_warmup),
+        (("data",), _check_data),
+        (("evaluate",), _check_monitor),
+        (("optimizer",), _check_parts),
+    )
+    found = [item for needs, look in checks if assembly.valid(*needs) for item in look(assembly)]
+    for path, problem in found:
+        assembly.add(path, problem)
+
+
+def _check_tasks(assembly: Assembly) -> Found:
+    names = {section: assembly.document.get(section, {}) for section in ("primary", "pretext")}
+    if not any(names.values()):
+        yield (), Problem(what="there is no task to train", fix='name one in "primary" or "pretext"')
+    if all(isinstance(entries, dict) for entries in names.values()):
+        for name in names["pretext"]:
+            if name in names["primary"]:
+                yield ("pretext", name), Problem(what="a primary task has the same name", fix="rename one of them")
+
+
+def _check_distributions(assembly: Assembly) -> Found:
+    """Check the `plugins` of a resolved spec: each must be there, in whatever version."""
+    wanted = assembly.document.get("plugins", {})
+    installed = sorted({found.distribution for found in assembly.registry.found})
+    for name in wanted if isinstance(wanted, dict) else ():
+        if name not in installed:
+            broken = next((str(b) for b in assembly.registry.broken if b.distribution == name), None)
+            what = broken or f'the plugin "{escape(name)}" is not installed'
+            problem = Problem(what=what, meant=nearest(name, installed), fix=f"pip install {escape(name)}", exit_code=3)
+            yield ("plugins", name), problem
+
+
+def _check_components(assembly: Assembly) -> Found:
+    """Let every component check its own params."""
+    facts: DataFacts | None = None
+    data = assembly.selected.get(("data",))
+    if data and data.found.provider.describe:
+        try:
+            facts = data.found.provider.describe(data.params)
+        except Exception as error:  # a plugin's function may do anything
+            yield data.path, _failure(data, "describe", error)
+    context = CheckContext(data=facts, size=_size(assembly, facts), batch_size=_batch_size(assembly))
+    for item in assembly.selected.values():
+        if item.found.provider.check is None:
+            continue
+        try:
+            problems = list(item.found.provider.check(item.params, context))
+            places = [(*item.path, *problem.where.split("/")[1:]) for problem in problems]
+        except Exception as error:
+            yield item.path, _failure(item, "check", error)
+        else:
+            yield from zip(places, problems, strict=True)
+
+
+def _failure(item: Selected, function: str, error: Exception) -> Problem:
+    found = item.found
+    what = f'`{function}` of "{found.provider.name}" ({found.distribution} {found.version}) failed'
+    return Problem(what=f"{what}: {type(error).__name__}: {escape(error, 300)}", exit_code=3)
+
+
+def _size(assembly: Assembly, facts: DataFacts | None) -> int | None:
+    for section in ("augment", "data"):
+        item = assembly.selected.get((section,))
+        if item and item.keys.size is not None:
+            return int(item.keys.size)
+    image = facts.inputs.get("image") if facts else None
+    return image[-1] if image and image[-1] == image[-2] else None
+
+
+def _batch_size(assembly: Assembly) -> int:
+    train = assembly.plain.get("train", TrainKeys())
+    return int(train.batch_size)
+
+
+def _check_train(assembly: Assembly) -> Found:
+    train: TrainKeys = assembly.plain["train"]
+    if train.epochs is not None and train.steps is not None:
+        yield ("train", "steps"), Problem(what="both `epochs` and `steps` are given", fix="give one of them")
+    parts = train.devices * train.nodes * train.accumulate
+    if train.batch_size % parts:
+        below = train.batch_size // parts * parts
+        near = " or ".join(str(size) for size in (below, below + parts) if size)
+        what = f"{train.batch_size} rows cannot be divided evenly among {parts} (devices x nodes x accumulate)"
+        yield ("train", "batch_size"), Problem(what=what, allowed=f"a multiple of {parts}, such as {near}")
+
+
+def _check_warmup(assembly: Assembly) -> Found:
+    train: TrainKeys = assembly.plain["train"]
+    warmup = assembly.selected["schedule",].keys.warmup_epochs
+    if train.epochs is not None and warmup > train.epochs:
+        what = f"the warm-up of {warmup:g} epochs is longer than the run of {train.epochs}"
+        yield ("schedule", "warmup_epochs"), Problem(what=what, allowed=f"at most {train.epochs}")
+
+
+def _check_data(assembly: Assembly) -> Found:
+    keys: DataKeys = assembly.selected["data",].keys
+    if keys.split and keys.split.val + keys.split.test >= 1:
+        what = f"`val` and `test` take {keys.split.val + keys.split.test:g} of the rows: none are left to train on"
+        yield ("data", "split"), Problem(what=what, allowed="together below 1")
+    if keys.folds and keys.folds.index >= keys.folds.count:
+        what = f"there is no fold {keys.folds.index} of {keys.folds.count}"
+        yield ("data", "folds", "index"), Problem(what=what, allowed=f"0 to {keys.folds.count - 1}")
+
+
+def _check_monitor(assembly: Assembly) -> Found:
+    keys: EvaluateKeys = assembly.plain["evaluate"]
+    task, slash, _ = keys.monitor.metric.partition("/") if keys.monitor else ("", "", "")
+    names = _task_names(assembly)
+    if slash and task not in names:
+        what = f'there is no task "{escape(task)}"'
+        problem = Problem(what=what, allowed=", ".join(names) or None, meant=nearest(task, names))
+        yield ("evaluate", "monitor", "metric"), problem
+
+
+def _check_parts(assembly: Assembly) -> Found:
+    keys: OptimizerKeys = assembly.selected["optimizer",].keys
+    tasks = [f"{section}.{name}" for section in ("primary", "pretext") for name in _names(assembly, section)]
+    known = ["backbone", "primary", "pretext", "balance", "shared", *tasks]
+    for part in keys.lr_scale:
+        if part not in known and not part.startswith("shared."):
+            problem = Problem(
+                what=f'there is no part "{escape(part)}"', allowed=", ".join(known), meant=nearest(part, known)
+            )
+            yield ("optimizer", "lr_scale", part), problem
+
+
+def _names(assembly: Assembly, section: str) -> list[str]:
+    entries: Any = assembly.document.get(section, {})
+    return list(entries) if isinstance(entries, dict) else []
+
+
+def _task_names(assembly: Assembly) -> list[str]:
+    return [*_names(assembly, "primary"), *_names(assembly, "pretext")]

@@ -1,0 +1,112 @@
+"""`load_spec`: from a file, bytes or a mapping to a `Spec` in which everything is checked and filled in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from auxlearn.errors import error_of
+from auxlearn.registry import Registry, discover
+from auxlearn.spec.assembly import Assembly, Selected, assemble
+from auxlearn.spec.checks import check
+from auxlearn.spec.models import Arrangement, Choice, Spec, TrainKeys
+from auxlearn.spec.overrides import apply_overrides
+from auxlearn.spec.pointers import Path, in_document_order
+from auxlearn.spec.reading import Document, read
+from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION
+from auxlearn.spec.structure import unstructure
+
+__all__ = ["load_spec"]
+
+_DEFAULT_EPOCHS = 30
+
+
+def load_spec(
+    source: str | os.PathLike[str] | bytes | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    registry: Registry | None = None,
+    seed: int | None = None,
+    plugins: Sequence[Any] = (),
+) -> Spec:
+    """Read, check and complete a spec, without importing torch.
+
+    Args:
+        source: Path of a JSON file; or JSON as bytes; or a mapping, whose relative paths refer to the working folder.
+        overrides: `a.b=c`, applied before anything is checked.
+        registry: What is installed; by default `discover(plugins)`.
+        seed: Replaces the spec's seed.
+        plugins: Modules to register besides the installed plugins.
+
+    Returns:
+        The spec, with the JSON as given and with every default filled in, which is again a valid spec.
+
+    Raises:
+        SpecError: It is no spec; every mistake is in `error.problems`, in the order of the document.
+        PluginError: A plugin that it needs is missing, broken, blocked, or offers an ambiguous name.
+
+    Example:
+        >>> from auxlearn.errors import SpecError
+        >>> from auxlearn.spec import load_spec
+        >>> try:
+        ...     load_spec({"auxlearn": 1, "trian": {}})
+        ... except SpecError as error:
+        ...     print(error.problems[2].where, error.problems[2].meant)
+        /trian train
+    """
+    if registry is not None and plugins:
+        raise ValueError("`plugins` should be empty where a `registry` is given; it is made by `discover(plugins)`")
+    document = read(source)
+    given, misplaced = apply_overrides(document.value, overrides)
+    if seed is not None:
+        given["seed"] = seed
+    assembly = assemble(given, registry or discover(plugins))
+    check(assembly)
+    unread = [path for path, _ in document.problems]
+    found = [item for item in assembly.problems if not any(item[0][: len(path)] == path for path in unread)]
+    problems = in_document_order([*document.problems, *found], given)
+    if misplaced or problems:
+        raise error_of([*misplaced, *problems])
+    return _spec(assembly, document)
+
+
+def _spec(assembly: Assembly, document: Document) -> Spec:
+    given = assembly.document
+    sections: dict[str, Any] = {}
+    for section in COMPONENTS:
+        chosen = {name: _completed(item) for name, item in assembly.table(section.name).items()}
+        sections[section.name] = chosen if section.table else _completed(assembly.selected[section.name,])
+    plain = dict(assembly.plain)
+    train: TrainKeys = plain["train"]
+    if train.steps is None and train.epochs is None:
+        plain["train"] = attrs.evolve(train, epochs=_DEFAULT_EPOCHS)
+    name, seed = given.get("name", document.name), int(given.get("seed", 0))
+    resolved = {
+        "auxlearn": SPEC_VERSION,
+        "name": name,
+        "seed": seed,
+        **{section.name: _resolved(assembly, sections[section.name], (section.name,)) for section in COMPONENTS},
+        **{name: unstructure(value) for name, value in plain.items()},
+        "plugins": {item.found.distribution: item.found.version for item in assembly.selected.values()},
+    }
+    return Spec(name=name, seed=seed, root=document.root, given=given, resolved=resolved, **sections, **plain)
+
+
+def _completed(item: Selected) -> Choice:
+    """Return the choice with the parts of an arrangement filled in that depend on the component."""
+    choice = item.choice
+    keys = choice.keys
+    if not isinstance(keys, Arrangement):
+        return choice
+    view = keys.view or choice.provider.view
+    supervise = keys.supervise if keys.supervise is not None else view == "shared"
+    return attrs.evolve(choice, keys=attrs.evolve(keys, view=view, supervise=supervise))
+
+
+def _resolved(assembly: Assembly, value: Choice | Mapping[str, Choice], path: Path) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {name: _resolved(assembly, choice, (*path, name)) for name, choice in value.items()}
+    return {"type": assembly.selected[path].type, **unstructure(value.params), **unstructure(value.keys)}
