@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from auxlearn.data import Batch
+from auxlearn.data import Batch, DataSource, InputShape, TargetInfo
 from auxlearn.learning import (
     Backbone,
     Draws,
@@ -26,7 +28,7 @@ from auxlearn.learning import (
     View,
 )
 
-__all__ = ["TinyBackbone", "TinyPretext", "TinyPrimary", "tiny_batch"]
+__all__ = ["TinyBackbone", "TinyPretext", "TinyPrimary", "TinySource", "tiny_batch"]
 
 
 class TinyBackbone(Backbone):
@@ -125,6 +127,53 @@ class TinyPretext(PretextTask):
         loss = torch.stack([F.cross_entropy(logits, answer, reduction="sum") for logits, answer in pairs]).sum()
         right = torch.stack([(logits.argmax(1) == answer).float().mean() for logits, answer in pairs]).mean()
         return TaskResult(loss=loss, metrics={"accuracy": right.detach()}, carry={"answer": pairs[0][1]})
+
+
+class TinySource(DataSource):
+    """Images of noise, dark or bright, in three splits; made anew from their index each time.
+
+    Args:
+        rows: Rows of each split.
+        side: Side of the images in pixels.
+        unlabelled: Every so-manieth row has no label; 0 for none.
+    """
+
+    splits = ("train", "val", "test")
+
+    def __init__(self, rows: int = 48, side: int = 8, *, unlabelled: int = 0) -> None:
+        self.rows, self.side, self.unlabelled = rows, side, unlabelled
+        self.inputs = {"image": InputShape(shape=(3, side, side))}
+        self.targets = {"kind": TargetInfo(kind="class", names=("dark", "bright"))}
+
+    def dataset(self, split: str) -> Dataset[Any]:
+        """Return the rows of `split`."""
+        return _TinyRows(self, self.splits.index(split))
+
+    def labels(self, split: str, target: str) -> list[int | None]:
+        """Return every row's label."""
+        return [self.label(index) for index in range(self.rows)]
+
+    def label(self, index: int) -> int | None:
+        """Return a row's label, None for a row without."""
+        return None if self.unlabelled and index % self.unlabelled == 0 else index % 2
+
+    def fingerprint(self) -> str:
+        """Return what the rows depend on."""
+        return f"tiny-{self.rows}-{self.side}-{self.unlabelled}"
+
+
+class _TinyRows(Dataset[Any]):
+    def __init__(self, source: TinySource, number: int) -> None:
+        self.source, self.number = source, number
+
+    def __len__(self) -> int:
+        return self.source.rows
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(self.number * 1_000_003 + index)
+        noise = torch.randint(0, 120, (3, self.source.side, self.source.side), generator=generator)
+        image = (noise + 60 * (index % 2)).to(torch.uint8)
+        return {"image": image, "kind": self.source.label(index)}
 
 
 def tiny_batch(rows: int = 8, size: int = 8, *, seed: int = 0) -> Batch:

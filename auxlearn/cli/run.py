@@ -1,0 +1,71 @@
+"""`auxlearn run`: train as a spec says."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auxlearn.api import RunResult
+
+__all__ = ["add", "report", "run"]
+
+
+def add(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser("run", help="train as a spec says", description="Train as a spec says.")
+    parser.add_argument("spec", help="a JSON file")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="changes to the spec, e.g. train.epochs=5")
+    parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in that folder")
+    parser.add_argument("--seed", type=int, help="instead of the spec's seed")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from auxlearn import api
+    from auxlearn.training.devices import keep_freed_memory
+    from auxlearn.training.progress import make_reporter
+
+    keep_freed_memory()
+    result = api.run(
+        args.spec,
+        args.overrides,
+        out=args.out,
+        overwrite=args.overwrite,
+        seed=args.seed,
+        registry=args.registry(),
+        reporter=make_reporter(quiet=args.quiet),
+    )
+    report(result, as_json=args.json)
+    return 0
+
+
+def report(result: RunResult, *, as_json: bool) -> None:
+    """Print where everything lies, and the scores."""
+    last = next((line for line in reversed(result.history) if line["kind"] == "val"), {})
+    scores = {name: value for name, value in last.items() if name not in ("kind", "step", "epoch")}
+    if as_json:
+        facts = {"path": str(result.path), "best": result.best, "val": scores, "test": result.test}
+        print(json.dumps(_finite(facts), allow_nan=False))
+        return
+    best = result.best
+    chosen = f"step {best['step']}" + (f", {best['metric']} {best['value']:.4f} on val" if best["metric"] else "")
+    print(f"selected weights  {chosen}")
+    for name, value in result.test.items():
+        if isinstance(value, float):
+            print(f"test              {name} {value:.4f}")
+    print(f"run folder        {result.path}")
+    print(f"numbers           {result.path / 'metrics.jsonl'}")
+    print(f"checkpoints       {result.path / 'checkpoints'}")
+    print(f"next              auxlearn export {result.path} --format timm")
+
+
+def _finite(value: Any) -> Any:
+    from auxlearn.training.recorder import finite_json
+
+    return finite_json(value)
