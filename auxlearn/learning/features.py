@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import attrs
 from torch import Tensor
@@ -33,7 +34,8 @@ class FeatureShape:
     source: int | None = None
 
 
-@attrs.frozen(eq=False, kw_only=True)
+# A dataclass, since torch.compile cannot trace the constructor of a frozen attrs class and backbones make these.
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Feature:
     """One modality's features.
 
