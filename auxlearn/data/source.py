@@ -63,7 +63,12 @@ class DataSource(ABC):
 
     Items are dicts: each modality and target under its name, e.g. `{"image": uint8 [C, H, W], "emotion": 3}`.
     A target (or, beside others, a modality) that a row lacks is left out or None. Items are read in loader
-    workers, so they hold tensors, numpy arrays and numbers only; no attrs objects.
+    workers, so they hold tensors, numpy arrays and numbers only; no attrs objects. What an item draws from the
+    generators of Python, numpy or torch is seeded for it, the same for any number of workers.
+
+    A data set whose rows lie in arrays should also have `__getitems__(indices)`, which returns all of them at once,
+    rows first: `{"image": uint8 [N, C, H, W], "emotion": [N], "present": {"targets/emotion": bool [N]}}`, where
+    `present` (or a key of it) may be left out if nothing lacks. It should draw nothing.
 
     Attributes:
         inputs: The form of each modality.
@@ -86,9 +91,16 @@ class DataSource(ABC):
         """
         return None
 
-    def groups(self, split: str) -> Sequence[str] | None:
-        """Return every row's group, e.g. the person, or None if there are no groups. No group may be in two splits."""
+    def groups(self, split: str) -> Sequence[str | None] | None:
+        """Return every row's group, e.g. the person, or None if there are no groups. No group may be in two splits.
+
+        A row whose group is None is a group of its own.
+        """
         return None
+
+    def duplicates(self) -> Sequence[Sequence[tuple[str, int]]]:
+        """Return the sets of rows, as (split, index), that hold the same input. No such set may be in two splits."""
+        return ()
 
     def name(self, split: str, index: int) -> str:
         """Return how to call a row in messages and saved lists: a path, an id."""
@@ -98,5 +110,5 @@ class DataSource(ABC):
         """Return a short hash that changes when the samples do; resuming compares it."""
         return ""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 (nothing to check is a fine default)
         """Raise a `DataError` with everything wrong about the data that can be seen before training."""

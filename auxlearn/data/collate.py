@@ -1,0 +1,140 @@
+"""`Collate`: items of a data set to one plain dict of tensors, which can leave a loader worker; and to a `Batch`.
+
+The dict is flat: `inputs/<modality>`, `targets/<name>`, `present/inputs/<modality>`, `present/targets/<name>`
+and `ids`, each with the rows first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from auxlearn.data.batch import Batch
+from auxlearn.data.problems import problem
+from auxlearn.data.source import DataSource, InputShape, TargetInfo
+from auxlearn.errors import DataError, Problem, escape
+
+__all__ = ["Collate", "Columns", "to_batch"]
+
+Columns = dict[str, Tensor]
+
+
+class _FormError(Exception):
+    """A value that is not what its column holds."""
+
+    def __init__(self, what: str, allowed: str) -> None:
+        super().__init__(what)
+        self.what, self.allowed = what, allowed
+
+
+@attrs.frozen
+class _Form:
+    """What every row of one column has: its shape and the torch dtype it is stored in."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    kind: str
+
+    @classmethod
+    def of(cls, declared: InputShape | TargetInfo) -> _Form:
+        if isinstance(declared, InputShape):
+            return cls(declared.shape, getattr(torch, declared.dtype), "input")
+        dtype = torch.int64 if declared.kind == "class" else torch.float32
+        return cls(declared.shape, dtype, declared.kind)
+
+    def hold(self, value: Any, shape: tuple[int, ...]) -> Tensor:
+        """Return `value` in the column's dtype, after the check that it is what was declared."""
+        try:
+            tensor = torch.from_numpy(_writeable(value)) if isinstance(value, np.ndarray) else torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise _FormError(f"is {escape(repr(value))}", "a number, a tensor or an array") from None
+        if tuple(tensor.shape) != shape:
+            raise _FormError(f"has shape {tuple(tensor.shape)}", f"{shape}")
+        if self.kind == "input" and tensor.dtype != self.dtype:
+            raise _FormError(f"has dtype {tensor.dtype}", f"{self.dtype}")
+        if self.kind == "class" and tensor.dtype.is_floating_point:
+            raise _FormError(f"has dtype {tensor.dtype}", "the index of a class, an integer")
+        if self.kind != "class" and tensor.dtype.is_floating_point and not bool(torch.isfinite(tensor).all()):
+            raise _FormError("is not finite", "finite numbers")
+        return tensor.to(self.dtype)
+
+
+class Collate:
+    """Makes columns of items, and holds them to what the data source declares.
+
+    A row without a target (or without one of several modalities) has zeros there and False in `present`.
+
+    Args:
+        source: Whose items they are.
+    """
+
+    def __init__(self, source: DataSource) -> None:
+        self.forms = {f"inputs/{name}": _Form.of(shape) for name, shape in source.inputs.items()}
+        self.forms |= {f"targets/{name}": _Form.of(info) for name, info in source.targets.items()}
+
+    def items(self, items: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Columns:
+        """Return the columns of `items`; `names` says what each is called in messages."""
+        columns: Columns = {}
+        problems: list[Problem] = []
+        for key, form in self.forms.items():
+            name = key.split("/", 1)[1]
+            blank = torch.zeros(form.shape, dtype=form.dtype)
+            values = [item.get(name) for item in items]
+            if any(value is None for value in values):
+                columns[f"present/{key}"] = torch.tensor([value is not None for value in values])
+            column = [blank] * len(items)
+            for row, value in enumerate(values):
+                try:
+                    column[row] = blank if value is None else form.hold(value, form.shape)
+                except _FormError as error:
+                    problems.append(problem(names[row], f"`{name}` {error.what}", allowed=error.allowed))
+            columns[key] = torch.stack(column)
+        if problems:
+            raise DataError(problems)
+        self._require_inputs(columns, names)
+        return columns
+
+    def whole(self, read: Mapping[str, Any], names: Sequence[str]) -> Columns:
+        """Return the columns of what a data set's `__getitems__` returned: each modality and target, rows first."""
+        columns: Columns = {}
+        for key, form in self.forms.items():
+            name = key.split("/", 1)[1]
+            shape = (len(names), *form.shape)
+            try:
+                columns[key] = form.hold(read[name], shape) if name in read else torch.zeros(shape, dtype=form.dtype)
+            except _FormError as error:
+                raise DataError(problem(f"{names[0]} ...", f"`{name}` {error.what}", allowed=error.allowed)) from None
+            mask = torch.as_tensor(read.get("present", {}).get(key, name in read)).expand(len(names))
+            if not bool(mask.all()):
+                columns[f"present/{key}"] = mask.clone()
+        self._require_inputs(columns, names)
+        return columns
+
+    def _require_inputs(self, columns: Columns, names: Sequence[str]) -> None:
+        masks = [columns.get(f"present/{key}") for key in self.forms if key.startswith("inputs/")]
+        partial = [mask for mask in masks if mask is not None]
+        if len(partial) < len(masks) or not partial:
+            return
+        nothing = (~torch.stack(partial).any(0)).nonzero().flatten().tolist()
+        if nothing:
+            raise DataError([problem(names[row], "the row has no input") for row in nothing])
+
+
+def to_batch(columns: Mapping[str, Tensor]) -> Batch:
+    """Return the batch of columns that `Collate` made, with their `ids`."""
+    parts: dict[str, dict[str, Tensor]] = {"inputs": {}, "targets": {}, "present": {}}
+    for key, column in columns.items():
+        if key != "ids":
+            part, name = key.split("/", 1)
+            parts[part][name] = column
+    return Batch(**parts, ids=columns["ids"])
+
+
+def _writeable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the array, copied if it is read-only: torch has no read-only tensors, and warns."""
+    return array if array.flags.writeable else array.copy()

@@ -1,0 +1,250 @@
+"""Loaders: batches of a data source in the order of training, or every row once for evaluation.
+
+Whatever reading a row draws (from `random`, `numpy.random` or torch) is seeded by (seed, stream, epoch, index), and
+the generators of the training process are left alone. So the batches do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from auxlearn.data.batch import Batch
+from auxlearn.data.collate import Collate, Columns, to_batch
+from auxlearn.data.order import Order, Row
+from auxlearn.data.problems import problem
+from auxlearn.data.source import DataSource
+from auxlearn.errors import DataError, Problem
+from auxlearn.seeds import derive_seed
+
+__all__ = ["Failure", "Loader", "eval_loader", "lost_worker", "train_loader"]
+
+
+@attrs.frozen
+class Failure:
+    """What went wrong in a worker; an exception raised there would arrive as a text with a traceback in it."""
+
+    problems: tuple[Problem, ...]
+    note: str | None = None
+
+    def error(self) -> DataError:
+        """Return the error to raise in the main process."""
+        error = DataError(self.problems)
+        if self.note:
+            error.add_note(self.note)
+        return error
+
+
+class Loader:
+    """Batches of one split, as an iterable that can be gone through again.
+
+    Args:
+        source: Where the rows come from.
+        split: The split to read.
+        batches: The rows of each batch.
+        seed: Seed of what reading a row draws.
+        workers: Processes that read; 0 reads in this one.
+        timeout: Seconds after which a worker that gives no batch is an error; 0 waits for ever.
+        pin: Put batches into page-locked memory, from which copies to a GPU can overlap with work.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        split: str,
+        batches: Iterable[list[Row]],
+        *,
+        seed: int = 0,
+        workers: int = 0,
+        timeout: float = 120.0,
+        pin: bool = False,
+    ) -> None:
+        self.batches, self.workers, self.timeout = batches, workers, timeout
+        self._name = source.name
+        self.split = split
+        self._loader = DataLoader(
+            _Reader(source, split, seed),
+            batch_sampler=batches,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            timeout=timeout if workers else 0,
+            pin_memory=pin,
+            generator=torch.Generator(),  # otherwise every iteration would draw from torch's global one
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        for columns in self.columns():
+            if isinstance(columns, Failure):
+                raise columns.error()
+            yield to_batch(columns)
+
+    def columns(self) -> Iterator[Columns | Failure]:
+        """Yield each batch as plain tensors, or what went wrong with it."""
+        iterator = iter(self._loader)
+        for done in itertools.count():
+            try:
+                columns = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                lost = lost_worker(error)
+                if lost is None:
+                    raise
+                rows = next(itertools.islice(self.batches, done, None))
+                names = ", ".join(self._name(self.split, index) for _, index in rows[:3])
+                lost.add_note(f"Waiting for {len(rows)} rows of `{self.split}`: {names}, ...")
+                raise lost from error
+            yield columns
+
+
+def lost_worker(error: BaseException) -> DataError | None:
+    """Return the error to raise instead of `error`, if that is how torch says that a loader's worker died or is late.
+
+    Torch raises it wherever the main process is when a worker dies, so whoever runs a training loop looks here too.
+    """
+    text = str(error)
+    if not isinstance(error, RuntimeError) or not text.startswith("DataLoader"):
+        return None
+    if "timed out" in text:
+        what, fix = "gave no batch in time", "raise `data.timeout`, or look at the storage"
+    else:
+        what = "was ended from outside, or by the system for lack of memory"
+        fix = "use fewer `data.workers`; 0 reads in the training process"
+    return DataError(problem("", f"a process that reads data {what} ({text.strip()})", fix=fix))
+
+
+def train_loader(
+    source: DataSource,
+    order: Order,
+    *,
+    split: str = "train",
+    workers: int = 0,
+    timeout: float = 120.0,
+    pin: bool = False,
+) -> Loader:
+    """Return the endless batches of `split` in the order of training, from the step at which `order` starts.
+
+    Args:
+        source: Where the rows come from.
+        order: Which rows each step takes.
+        split: The split to read.
+        workers: Processes that read; 0 reads in this one.
+        timeout: Seconds after which a worker that gives no batch is an error; 0 waits for ever.
+        pin: Put batches into page-locked memory.
+    """
+    return Loader(source, split, order, seed=order.seed, workers=workers, timeout=timeout, pin=pin)
+
+
+def eval_loader(
+    source: DataSource,
+    split: str,
+    batch_size: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    timeout: float = 120.0,
+    pin: bool = False,
+) -> Loader:
+    """Return the rows `rank, rank + world, ...` of `split`, each once: no row is repeated to fill a batch or a rank.
+
+    Args:
+        source: Where the rows come from.
+        split: The split to read.
+        batch_size: Rows of a batch of this process; the last may have fewer.
+        rank: Index of this process.
+        world: Number of processes.
+        workers: Processes that read; 0 reads in this one.
+        timeout: Seconds after which a worker that gives no batch is an error; 0 waits for ever.
+        pin: Put batches into page-locked memory.
+    """
+    own = range(rank, len(source.dataset(split)), world)  # type: ignore[arg-type]
+    batches = [[(0, index) for index in own[i : i + batch_size]] for i in range(0, len(own), batch_size)]
+    return Loader(source, split, batches, workers=workers, timeout=timeout, pin=pin)
+
+
+def _as_it_is(columns: Any) -> Any:
+    return columns
+
+
+class _Reader(Dataset[Any]):
+    """Reads whole batches: in a worker, or in the main process."""
+
+    def __init__(self, source: DataSource, split: str, seed: int) -> None:
+        self.dataset, self.split, self.seed = source.dataset(split), split, seed
+        self.name, self.collate = source.name, Collate(source)
+
+    def __getitems__(self, rows: Sequence[Row]) -> Columns | Failure:
+        indices = [index for _, index in rows]
+        names = _Names(self.name, self.split, indices)
+        try:
+            with _generators_restored():
+                columns = self._read(rows, indices, names)
+        except DataError as error:
+            return Failure(error.problems)
+        except Exception as error:  # a mistake in somebody's data set: say in which row, and keep its traceback
+            text = f"reading failed with {type(error).__name__}: {error}"
+            return Failure((problem(names[0], text),), traceback.format_exc())
+        return columns | {"ids": torch.tensor(indices)}
+
+    def _read(self, rows: Sequence[Row], indices: list[int], names: Sequence[str]) -> Columns:
+        whole = getattr(self.dataset, "__getitems__", None)
+        if whole is None:
+            return self.collate.items(self._each(rows, names), names)
+        self._seed_globally("batch", *rows[0])
+        read = whole(indices)
+        return self.collate.whole(read, names) if isinstance(read, Mapping) else self.collate.items(read, names)
+
+    def _each(self, rows: Sequence[Row], names: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Return the items; the problems of all of them come together."""
+        items: list[Mapping[str, Any]] = []
+        problems: list[Problem] = []
+        for epoch, index in rows:
+            self._seed_globally("row", epoch, index)
+            try:
+                items.append(self.dataset[index])
+            except DataError as error:
+                problems += error.problems
+        if problems:
+            raise DataError(problems)
+        return items
+
+    def _seed_globally(self, *what: object) -> None:
+        seed = derive_seed(self.seed, self.split, *what)
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+
+
+class _Names(Sequence[str]):
+    """What the rows of a batch are called, found out only for those that a message names."""
+
+    def __init__(self, name: Callable[[str, int], str], split: str, indices: Sequence[int]) -> None:
+        self.name, self.split, self.indices = name, split, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self.name(self.split, self.indices[position])
+
+
+@contextmanager
+def _generators_restored() -> Iterator[None]:
+    """Leave the global generators of torch, numpy and Python as they were before the block."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])

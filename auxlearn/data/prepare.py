@@ -1,0 +1,173 @@
+"""`prepare`: from a data source and the engine's keys of `data` to checked splits, their counts and their loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import attrs
+
+from auxlearn.data.cache import Cached, cache_folder
+from auxlearn.data.checks import absent_classes, count_classes, empty_splits, leaks, wrong_labels
+from auxlearn.data.divide import class_labels, divide, target_of
+from auxlearn.data.loader import Loader, eval_loader, train_loader
+from auxlearn.data.order import Order
+from auxlearn.data.selection import Selection
+from auxlearn.data.source import DataSource
+from auxlearn.errors import DataError, Problem
+from auxlearn.spec.models import DataKeys
+
+__all__ = ["Prepared", "prepare"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Prepared:
+    """Data that is ready to train on.
+
+    Attributes:
+        source: The rows, in the splits that the spec asks for; a `DataSource` like the one it is made from.
+        keys: The engine's keys of `data`.
+        seed: Seed of the run.
+        class_counts: Training rows of each class, by class target.
+        drawn: What the training rows are called if `fraction` drew them, to be saved with the run; else None.
+        fingerprint: Changes when the samples do, or when others are selected.
+        notes: What is odd but no error, one sentence each.
+    """
+
+    source: DataSource
+    keys: DataKeys
+    seed: int
+    class_counts: Mapping[str, tuple[int, ...]]
+    drawn: tuple[str, ...] | None
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are."""
+        return self.source.splits
+
+    def rows(self, split: str) -> int:
+        """Return the number of rows of `split`."""
+        return len(self.source.dataset(split))  # type: ignore[arg-type]
+
+    def train_order(self, batch_size: int, *, rank: int = 0, world: int = 1, start: int = 0) -> Order:
+        """Return which rows of `train` each step takes.
+
+        Args:
+            batch_size: Rows of the joint batch of all processes.
+            rank: Index of this process.
+            world: Number of processes.
+            start: The step to begin with.
+        """
+        return Order(
+            self.rows("train"), batch_size, seed=self.seed, rank=rank, world=world, start=start, labels=self._balanced()
+        )
+
+    def train_loader(
+        self, batch_size: int, *, rank: int = 0, world: int = 1, start: int = 0, pin: bool = False
+    ) -> Loader:
+        """Return the endless training batches of this process, from step `start`.
+
+        Args:
+            batch_size: Rows of the joint batch of all processes.
+            rank: Index of this process.
+            world: Number of processes.
+            start: The step to begin with.
+            pin: Put batches into page-locked memory, from which copies to a GPU can overlap with work.
+        """
+        order = self.train_order(batch_size, rank=rank, world=world, start=start)
+        return train_loader(self.source, order, workers=self._workers, timeout=self.keys.timeout, pin=pin)
+
+    def eval_loader(self, split: str, batch_size: int, *, rank: int = 0, world: int = 1, pin: bool = False) -> Loader:
+        """Return this process's rows of `split`, each once and in order: `rank, rank + world, ...`.
+
+        Args:
+            split: The split to read.
+            batch_size: Rows of a batch of this process; the last may have fewer.
+            rank: Index of this process.
+            world: Number of processes.
+            pin: Put batches into page-locked memory.
+        """
+        return eval_loader(
+            self.source,
+            split,
+            batch_size,
+            rank=rank,
+            world=world,
+            workers=self._workers,
+            timeout=self.keys.timeout,
+            pin=pin,
+        )
+
+    @property
+    def _workers(self) -> int:
+        # Sending what is already in memory between processes costs ten times what reading it does.
+        return 0 if self.keys.cache == "memmap" else self.keys.workers
+
+    def _balanced(self) -> list[int] | None:
+        if self.keys.sampling == "uniform":
+            return None
+        target = target_of(self.source, self.keys.sampling_target, "/data/sampling_target")
+        if target is None:
+            raise DataError(problem("/data/sampling", "the data has no class to balance by", allowed="uniform"))
+        return [-1 if label is None else label for label in class_labels(self.source, "train")[target]]
+
+
+def prepare(source: DataSource, keys: DataKeys, *, seed: int, batch_size: int | None = None) -> Prepared:
+    """Return the data that `keys` ask for, checked and, where asked for, decoded into a cache.
+
+    Args:
+        source: The data as its plugin reads it.
+        keys: The engine's keys of `data`.
+        seed: Seed of the run: of the order of the rows, and of the fraction unless that has its own.
+        batch_size: Rows of the joint batch of one step, to see whether there are enough; None to leave that open.
+
+    Raises:
+        DataError: With everything that is wrong with the data as far as it can be seen before training.
+        SpecError: If `keys` ask for targets or folds that are not there.
+    """
+    labels = {split: class_labels(source, split) for split in source.splits}
+    wrong = wrong_labels(source, labels)
+    problems = [*_problems_of(source.check), *wrong]
+    if wrong or "train" not in source.splits:
+        raise DataError([*problems, *empty_splits(source, batch_size)])
+    view, drawn = divide(source, labels, keys, seed)
+    counts = {split: _counts(view, split) for split in view.splits}
+    absent, notes = absent_classes(view.targets, counts)
+    leaking = leaks(view)
+    problems += [*empty_splits(view, batch_size), *absent, *(() if keys.allow_leaks else leaking)]
+    if problems:
+        raise DataError(problems)
+    return Prepared(
+        source=_cached(view, keys) if keys.cache == "memmap" else view,
+        keys=keys,
+        seed=seed,
+        class_counts=counts["train"],
+        drawn=drawn,
+        fingerprint=view.fingerprint(),
+        notes=(*notes, *(f"Accepted by `allow_leaks`: {leak}" for leak in leaking)),
+    )
+
+
+def _problems_of(check: Callable[[], object]) -> tuple[Problem, ...]:
+    try:
+        check()
+    except DataError as error:
+        return error.problems
+    return ()
+
+
+def _counts(view: DataSource, split: str) -> dict[str, tuple[int, ...]]:
+    return {name: count_classes(view.targets[name], given) for name, given in class_labels(view, split).items()}
+
+
+def _cached(view: Selection, keys: DataKeys) -> Selection:
+    """Return the same view on a cache of its base, so that all fractions and folds share one; decoding it now."""
+    below = Cached(view.base, cache_folder(keys.cache_dir), workers=keys.workers)
+    problems: list[Problem] = []
+    for origin in dict.fromkeys(origin for parts in view.parts.values() for origin, _ in parts):
+        problems += _problems_of(partial(below.dataset, origin))
+    if problems:
+        raise DataError(problems)
+    return Selection(below, view.parts)

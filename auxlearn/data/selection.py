@@ -1,0 +1,118 @@
+"""`Selection`: a view on a data source with other splits, made of rows of the splits it has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from torch.utils.data import ConcatDataset, Dataset
+
+from auxlearn.data.source import DataSource
+from auxlearn.data.splits import Rows
+
+__all__ = ["Part", "Selection"]
+
+Part = tuple[str, Rows]
+"""Some rows of a split of the source below, ascending."""
+
+
+class Selection(DataSource):
+    """A data source whose splits are rows of another's.
+
+    Args:
+        base: The source that has the rows.
+        parts: For each split of the view, what it is made of.
+    """
+
+    def __init__(self, base: DataSource, parts: Mapping[str, Sequence[Part]]) -> None:
+        self.base, self.parts = base, {split: tuple(made) for split, made in parts.items()}
+        self.inputs, self.targets, self.splits = base.inputs, base.targets, tuple(parts)
+
+    def dataset(self, split: str) -> Dataset[Any]:
+        """Return the rows of `split`: where they are all rows of one split of the base, its own data set."""
+        made = [_picked(self.base.dataset(origin), rows) for origin, rows in self.parts[split]]
+        return made[0] if len(made) == 1 else ConcatDataset(made)
+
+    def labels(self, split: str, target: str) -> Sequence[Any] | None:
+        """Return every row's label for a class target, or None if the base does not tell."""
+        return self._gathered(split, lambda origin: self.base.labels(origin, target))
+
+    def groups(self, split: str) -> Sequence[str | None] | None:
+        """Return every row's group, or None if there are none."""
+        return self._gathered(split, self.base.groups)
+
+    def duplicates(self) -> Sequence[Sequence[tuple[str, int]]]:
+        """Return the sets of rows that hold the same input, of those that were selected."""
+        found = [[self._place(*row) for row in same] for same in self.base.duplicates()]
+        return [kept for same in found if len(kept := [row for row in same if row is not None]) > 1]
+
+    def name(self, split: str, index: int) -> str:
+        """Return what the base calls the row."""
+        return self.base.name(*self.origin(split, index))
+
+    def origin(self, split: str, index: int) -> tuple[str, int]:
+        """Return the split and index in the base of a row of the view."""
+        rest = index
+        for origin, rows in self.parts[split]:
+            if rest < len(rows):
+                return origin, int(rows[rest])
+            rest -= len(rows)
+        raise ValueError(f"Parameter `index` should be a row of `{split}`, found {index}.")
+
+    def fingerprint(self) -> str:
+        """Return a hash of the base's and of the selected rows."""
+        digest = hashlib.blake2b(self.base.fingerprint().encode(), digest_size=16)
+        for split, made in self.parts.items():
+            for origin, rows in made:
+                digest.update(f"\x1f{split}\x1f{origin}\x1f{len(rows)}\x1f".encode() + rows.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def check(self) -> None:
+        """Check the base."""
+        self.base.check()
+
+    def _gathered(self, split: str, read: Any) -> list[Any] | None:
+        given = [(read(origin), rows) for origin, rows in self.parts[split]]
+        if any(values is None for values, _ in given):
+            return None
+        return list(chain.from_iterable([values[row] for row in rows.tolist()] for values, rows in given))
+
+    def _place(self, origin: str, index: int) -> tuple[str, int] | None:
+        """Return where a row of the base stands in the view, or None."""
+        for split, made in self.parts.items():
+            before = 0
+            for part, rows in made:
+                at = int(np.searchsorted(rows, index))
+                if part == origin and at < len(rows) and rows[at] == index:
+                    return split, before + at
+                before += len(rows)
+        return None
+
+
+def _picked(dataset: Dataset[Any], rows: Rows) -> Dataset[Any]:
+    if len(rows) == len(dataset):  # type: ignore[arg-type]
+        return dataset
+    return _PickedWhole(dataset, rows) if hasattr(dataset, "__getitems__") else _Picked(dataset, rows)
+
+
+class _Picked(Dataset[Any]):
+    """Some rows of a data set. Torch's `Subset` would claim to read whole batches even where the set does not."""
+
+    def __init__(self, dataset: Any, rows: Rows) -> None:
+        self.dataset, self.rows = dataset, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[int(self.rows[index])]
+
+
+class _PickedWhole(_Picked):
+    """Some rows of a data set that reads whole batches."""
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        return self.dataset.__getitems__(self.rows[np.asarray(indices)].tolist())
