@@ -12,6 +12,7 @@ from auxlearn.data.checks import absent_classes, count_classes, empty_splits, le
 from auxlearn.data.divide import class_labels, divide, target_of
 from auxlearn.data.loader import Loader, eval_loader, train_loader
 from auxlearn.data.order import Order
+from auxlearn.data.problems import problem
 from auxlearn.data.selection import Selection
 from auxlearn.data.source import DataSource
 from auxlearn.errors import DataError, Problem
