@@ -112,7 +112,7 @@ class Level(ImageAugmentation):
         if params.contrast or params.brightness:
             gain = (1 + params.contrast * signed(units["contrast"])).view(rows)
             shift = (params.brightness * signed(units["brightness"])).view(rows)
-            images = torch.addcmul(images.mean((2, 3), keepdim=True) * (1 - gain) + shift, images, gain)
+            images = (images * gain).add_(images.mean((2, 3), keepdim=True) * (1 - gain) + shift)
         if noise is not None:
             images = torch.addcmul(images, noise, (params.noise * units["noise_bound"] * units["noise"]).view(rows))
         if params.contrast or params.brightness or noise is not None:

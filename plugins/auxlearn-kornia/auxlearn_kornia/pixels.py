@@ -59,8 +59,8 @@ def recolour(
     angle = 2 * math.pi * hue
     parts = torch.stack([gain, gain * saturation * angle.cos(), gain * saturation * angle.sin()], 1)
     matrix = (parts.unsqueeze(2) * basis).sum(1).view(count, 3, 3)
-    lift = (lift * (means * basis[0, :3]).sum(1)).view(count, 1, 1).expand(count, 3, 1)
-    return torch.baddbmm(lift, matrix, images.flatten(2)).view(images.shape).clamp_(0, 1)
+    lift = (lift * (means * basis[0, :3]).sum(1)).view(count, 1, 1)
+    return torch.bmm(matrix, images.flatten(2)).add_(lift).clamp_(0, 1).view(images.shape)
 
 
 def blur(images: Tensor, kernels: Tensor) -> Tensor:

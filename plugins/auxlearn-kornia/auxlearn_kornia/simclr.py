@@ -84,9 +84,7 @@ class SimCLR(ImageAugmentation):
         first = fits.float().argmax(1, keepdim=True)
         fitting = fits.any(1)
         whole = min(max(width / height, 1 / params.ratio), params.ratio)
-        across = (
-            across.gather(1, first).squeeze(1).where(fitting, torch.full_like(units["x"], min(width, height * whole)))
-        )
+        across = across.gather(1, first).squeeze(1).where(fitting, min(width, height * whole))
         down = down.gather(1, first).squeeze(1).where(fitting, min(height, width / whole))
         return Window(
             width=across,
