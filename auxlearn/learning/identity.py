@@ -33,12 +33,9 @@ class Identity(Augmentation):
         return cls(Preprocess(size=context.size, modalities=images))
 
     def forward(self, inputs: Mapping[str, Tensor], draws: Draws) -> tuple[Mapping[str, Tensor], Motion]:
-        """Return the preprocessed inputs, and no motion but that of the resize."""
+        """Return the preprocessed inputs, and no motion but that of the crop and the resize."""
+        images = [inputs[name] for name in self.preprocess.modalities if name in inputs]
+        if images:
+            return self.preprocess(inputs), self.preprocess.motion(images[0])
         first = next(iter(inputs.values()))
-        result = self.preprocess(inputs)
-        motion = Motion.still(len(first), first.device)
-        moved = [name for name in self.preprocess.modalities if name in inputs]
-        if moved and result[moved[0]].shape[-1] != inputs[moved[0]].shape[-1]:
-            scale = result[moved[0]].shape[-1] / min(inputs[moved[0]].shape[-2:])
-            motion = Motion(motion.matrix * scale)
-        return result, motion
+        return self.preprocess(inputs), Motion.still(len(first), first.device)

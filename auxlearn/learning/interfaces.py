@@ -98,7 +98,8 @@ class Augmentation(nn.Module, ABC):
 
     def evaluate(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the inputs as evaluation sees them: resized and cropped, [0, 1], no draws."""
-        return self.preprocess(inputs)
+        evaluated: Mapping[str, Tensor] = self.preprocess(inputs)
+        return evaluated
 
 
 class PretextTask(nn.Module, ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import attrs
@@ -10,46 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from auxlearn.data import Batch
+from auxlearn.errors import PluginError
 from auxlearn.learning.balancing import Fixed
 from auxlearn.learning.context import Gather, LossKey, Shared, StepContext, identity_gather
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.features import Features
 from auxlearn.learning.identity import Identity
 from auxlearn.learning.interfaces import Augmentation, Backbone, Balancer, PretextTask, PrimaryTask, TaskResult
-from auxlearn.learning.plan import Ask, Group, Moment, Plan, Run, group_passes
+from auxlearn.learning.outcome import StepResult, inverse_counts, read_outputs
+from auxlearn.learning.plan import Ask, Group, Moment, Plan, Run, Work, group_passes
 from auxlearn.learning.planning import Arranged, make_plan
 from auxlearn.learning.preprocess import Preprocess
 from auxlearn.learning.statistics import SeparateNorms, run_backbone
 from auxlearn.spec.models import Arrangement
 
-__all__ = ["Learner", "StepResult", "inverse_counts"]
-
-Scales = Mapping[LossKey, Tensor | float]
-
-
-@attrs.frozen(eq=False, kw_only=True)
-class StepResult:
-    """What one step came to.
-
-    Attributes:
-        total: The sum to call `backward` on; detached where the trainer has done so.
-        losses: Each loss before weighting, detached.
-        weights: The factor of each in the total.
-        metrics: Detached scalars by task and name, e.g. `"puzzle/tile_accuracy"`.
-        carry: What the pretext tasks' `after_step` gets, by task.
-        passes: The names of the passes that the backbone ran.
-        samples: Rows of the batch.
-        seconds: Duration of the step, where it was measured.
-    """
-
-    total: Tensor
-    losses: Mapping[LossKey, Tensor]
-    weights: Mapping[LossKey, Tensor | float]
-    metrics: Mapping[str, Tensor]
-    carry: Mapping[str, Mapping[str, Tensor]]
-    passes: tuple[str, ...]
-    samples: int
-    seconds: float = 0.0
+__all__ = ["Learner", "StepResult", "inverse_counts", "read_outputs"]
 
 
 class Learner(nn.Module):
@@ -134,7 +109,9 @@ class Learner(nn.Module):
     @torch.no_grad()
     def plan(self, batch: Batch, moment: Moment) -> Plan:
         """Return what the backbone shall run on for `batch`, rows as the data gives them, and the losses to compute."""
-        inputs, motion = self.augmentation(batch.inputs, moment.draws("augment"))
+        draws = moment.draws("augment")
+        draws.seed_globally()
+        inputs, motion = self.augmentation(batch.inputs, draws)
         primary = {name: (self.primary[name], weight) for name, weight in self.weights.items()}
         pretext = [Arranged(name, self.pretext[name], how) for name, how in self.arrange.items()]  # type: ignore[arg-type]
         return make_plan(attrs.evolve(batch, inputs=inputs), motion, primary, pretext, moment)  # type: ignore[arg-type]
@@ -148,33 +125,25 @@ class Learner(nn.Module):
         """Return how many terms each loss of the plan sums over."""
         return {ask.key: self._count(ask) for ask in plan.asks}
 
-    def forward(
-        self, group: Group, scales: Scales, weights: Mapping[LossKey, float], moment: Moment, gather: Gather
-    ) -> dict[str, Tensor]:
+    def forward(self, work: Work) -> dict[str, Tensor]:
         """Run one group: the backbone once per run, each loss, and their total.
 
         The result is a plain dict, since wrappers for several devices look into nothing else: `total`, and detached
         `loss/<i>`, `weight/<i>`, `metric/<i>/<name>`, `carry/<i>/<name>` for the i-th loss of the group.
         """
-        features = {name: part for run in group.runs for name, part in self._run(run, moment).items()}
+        moment = work.moment
+        features = {name: part for run in work.group.runs for name, part in self._run(run, moment).items()}
         losses: dict[LossKey, Tensor] = {}
         out: dict[str, Tensor] = {}
-        for number, ask in enumerate(group.asks):
-            draws = moment.draws(ask.key.task)
-            context = StepContext(
-                step=moment.step,
-                epoch=moment.epoch,
-                progress=moment.progress,
-                draws=draws,
-                gather=gather,
-                weights=weights,
-            )
-            draws.child(f"loss/{ask.key.view}").seed_globally()
-            result = self._loss(ask, features, context)
-            losses[ask.key] = result.loss * scales[ask.key]
+        for number, ask in enumerate(work.group.asks):
+            draws = moment.draws(f"loss/{ask.key.role}/{ask.key}")
+            draws.seed_globally()
+            result = self._loss(ask, features, moment.context(draws, work.weights, work.gather))
+            losses[ask.key] = result.loss * work.scales[ask.key]
             out |= {f"metric/{number}/{name}": value for name, value in result.metrics.items()}
-            out |= {f"carry/{number}/{name}": value for name, value in result.carry.items()}
-        context = StepContext(step=moment.step, epoch=moment.epoch, progress=moment.progress, weights=weights)
+            if ask.key.role == "pretext":
+                out |= {f"carry/{number}/{name}": value for name, value in result.carry.items()}
+        context = moment.context(moment.draws("balance"), work.weights, work.gather)
         balanced = self.balancer.combine(losses, None, context)
         out["total"] = balanced.total
         for number, key in enumerate(losses):
@@ -187,36 +156,50 @@ class Learner(nn.Module):
     def step(self, batch: Batch, moment: Moment) -> StepResult:
         """Return losses and their total for `batch`, for a training loop of one's own on one device.
 
-        Call `result.total.backward()`, step the optimizer, then `after_step(result, moment)`.
+        Call `result.total.backward()`, step the optimizer, then `after_step(result.carry, moment)`. Where no task is
+        on, `result.losses` is empty and there is nothing to call `backward` on.
         """
-        moment = attrs.evolve(moment, seed=self.seed, device=batch.device)
+        moment = self._own(moment, batch.device)
         with isolated_rng(batch.device):
             plan = self.plan(batch, moment)
             scales = inverse_counts(self.counts(plan))
-            group = group_passes(plan, fused=self.forward_mode == "fused", together=True)[0]
-            out = self(group, scales, plan.weights, moment, identity_gather)
-        return read_outputs(plan, [(group, out)], samples=len(batch))
+            groups = group_passes(plan, fused=self.forward_mode == "fused", together=True)
+            works = [Work(group=g, scales=scales, weights=plan.weights, moment=moment) for g in groups]
+            parts = [(work.group, self(work)) for work in works]
+        return read_outputs(plan, parts, samples=len(batch))
 
     @torch.no_grad()
-    def after_step(self, carry: Mapping[str, Mapping[str, Tensor]], moment: Moment, gather: Gather) -> None:
+    def after_step(
+        self, carry: Mapping[str, Mapping[str, Tensor]], moment: Moment, gather: Gather = identity_gather
+    ) -> None:
         """Let the pretext tasks that were computed update their queues and the like."""
-        for name, tensors in carry.items():
-            draws = moment.draws(name).child("after_step")
-            context = StepContext(
-                step=moment.step, epoch=moment.epoch, progress=moment.progress, draws=draws, gather=gather
-            )
-            self.pretext[name].after_step(tensors, context)  # type: ignore[operator]
+        device = next((t.device for tensors in carry.values() for t in tensors.values()), torch.device("cpu"))
+        moment = self._own(moment, device)
+        with isolated_rng(device):
+            for name, tensors in carry.items():
+                draws = moment.draws(f"after_step/{name}")
+                draws.seed_globally()
+                self.pretext[name].after_step(tensors, moment.context(draws, {}, gather))  # type: ignore[operator]
 
     def features(self, inputs: Mapping[str, Tensor]) -> Features:
         """Return the features of rows as the data gives them, without augmentation."""
         found: Features = self.backbone(self.augmentation.evaluate(inputs))
         return found
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What the backbone computes in, unless under autocast: float32, or that of a "true" precision."""
+        return next((p.dtype for p in self.backbone.parameters()), torch.get_default_dtype())
+
+    def _own(self, moment: Moment, device: torch.device) -> Moment:
+        return attrs.evolve(moment, seed=self.seed, device=device)
+
     def _run(self, run: Run, moment: Moment) -> dict[str, Features]:
         first = run.passes[0]
         inputs = first.inputs
         if len(run.passes) > 1:
             inputs = {name: torch.cat([part.inputs[name] for part in run.passes]) for name in inputs}
+        inputs = {name: t.to(self._dtype) if t.is_floating_point() else t for name, t in inputs.items()}
         moment.draws(f"pass/{first.name}").seed_globally()
         separate = self.norms[first.task] if first.statistics == "separate" else None
         found = run_backbone(self.backbone, inputs, first.statistics, separate)  # type: ignore[arg-type]
@@ -228,10 +211,10 @@ class Learner(nn.Module):
     def _loss(self, ask: Ask, features: Mapping[str, Features], context: StepContext) -> TaskResult:
         seen = tuple(features[name] if ask.rows is None else features[name].take(ask.rows) for name in ask.passes)
         if ask.batch is not None:
-            result: TaskResult = self.primary[ask.key.task].loss(seen[0], ask.batch, context)  # type: ignore[operator]
+            result = self.primary[ask.key.task].loss(seen[0], ask.batch, context)  # type: ignore[operator]
         else:
             result = self.pretext[ask.key.task].loss(seen, ask.views, context)  # type: ignore[operator]
-        return result
+        return _checked(result, ask.key)
 
     def _count(self, ask: Ask) -> Tensor | int:
         if ask.batch is not None:
@@ -241,56 +224,18 @@ class Learner(nn.Module):
         return count
 
 
+def _checked(result: object, key: LossKey) -> TaskResult:
+    """Return `result` if it is what `loss` should return."""
+    if not isinstance(result, TaskResult):
+        raise PluginError(f"{key.role} task {key.task}: `loss` should return a TaskResult, it returned {result!r:.60}")
+    if not isinstance(result.loss, Tensor) or result.loss.ndim:
+        found = tuple(result.loss.shape) if isinstance(result.loss, Tensor) else type(result.loss).__name__
+        raise PluginError(f"{key.role} task {key.task}: `loss.loss` should be a scalar tensor, found {found}")
+    return result
+
+
 def _filled(how: Arrangement | None) -> Arrangement:
     """Return the arrangement with nothing left open."""
     how = how or Arrangement()
     view = how.view or "own"
     return attrs.evolve(how, view=view, supervise=view == "shared" if how.supervise is None else how.supervise)
-
-
-def inverse_counts(counts: Mapping[LossKey, Tensor | int], world: int = 1) -> dict[LossKey, Tensor | float]:
-    """Return the factor that makes a mean of each sum: `world` over the count, 0 where nothing was counted.
-
-    `world` makes up for the mean over processes that gradient synchronisation takes.
-    """
-
-    def inverse(count: Tensor | int) -> Tensor | float:
-        if isinstance(count, int):
-            return world / count if count else 0.0
-        return torch.where(count > 0, world / count, 0.0)
-
-    return {key: inverse(count) for key, count in counts.items()}
-
-
-def read_outputs(plan: Plan, parts: Sequence[tuple[Group, Mapping[str, Tensor]]], *, samples: int) -> StepResult:
-    """Return the dicts of `Learner.forward`, one for each group, as one result."""
-    losses: dict[LossKey, Tensor] = {}
-    weights: dict[LossKey, Tensor | float] = dict(plan.weights)
-    metrics: dict[str, Tensor] = {}
-    carry: dict[str, dict[str, Tensor]] = {}
-    for group, out in parts:
-        keys = [ask.key for ask in group.asks]
-        for name, value in out.items():
-            kind, _, rest = name.partition("/")
-            number, _, leaf = rest.partition("/")
-            if kind == "loss":
-                losses[keys[int(number)]] = value
-            elif kind == "weight":
-                weights[keys[int(number)]] = value
-            elif kind == "metric":
-                metrics[f"{keys[int(number)]}/{leaf}"] = value
-            elif kind == "carry":
-                carry.setdefault(keys[int(number)].task, {})[leaf] = value
-        for ask in group.asks:
-            if ask.key.role == "pretext":
-                carry.setdefault(ask.key.task, {})
-    totals = [out["total"] for _, out in parts]
-    return StepResult(
-        total=totals[0] if len(totals) == 1 else torch.stack(totals).sum(),
-        losses=losses,
-        weights=weights,
-        metrics=metrics,
-        carry=carry,
-        passes=tuple(part.name for part in plan.passes),
-        samples=samples,
-    )

@@ -16,7 +16,7 @@ class Motion:
     Where a transform is no affine map (a puzzle), there is no `Motion` but None: the geometry is destroyed.
 
     Attributes:
-        matrix: [N, 2, 3]; the pixel at (x, y) moves to `matrix @ (x, y, 1)`.
+        matrix: [N, 2, 3]; the pixel with its centre at (x, y) moves to `matrix @ (x, y, 1)`.
 
     Example:
         >>> import torch
@@ -32,6 +32,17 @@ class Motion:
     def still(cls, rows: int, device: torch.device | str | None = None) -> Motion:
         """Return the motion that leaves every pixel where it is."""
         return cls(torch.eye(2, 3, device=device).expand(rows, 2, 3))
+
+    @classmethod
+    def resize(
+        cls, rows: int, scale: float, *, left: float = 0.0, top: float = 0.0, device: torch.device | str | None = None
+    ) -> Motion:
+        """Return the motion of a crop that begins at the pixel (`left`, `top`) and is then resized by `scale`.
+
+        Coordinates are those of pixel centres, so the left edge of an image is at -0.5 before and after.
+        """
+        shift = torch.tensor([[scale, 0.0, (0.5 - left) * scale - 0.5], [0.0, scale, (0.5 - top) * scale - 0.5]])
+        return cls(shift.to(device, non_blocking=True).expand(rows, 2, 3))
 
     def then(self, following: Motion) -> Motion:
         """Return the motion that does this one first and `following` after it."""

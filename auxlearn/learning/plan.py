@@ -11,12 +11,14 @@ import attrs
 from torch import Tensor
 
 from auxlearn.data import Batch
-from auxlearn.learning.context import LossKey
+from auxlearn.learning.context import Gather, LossKey, StepContext, identity_gather
 from auxlearn.learning.draws import Draws
 from auxlearn.learning.interfaces import View
 from auxlearn.learning.statistics import Statistics
 
-__all__ = ["Ask", "Group", "Moment", "Pass", "Plan", "Run", "fuse", "group_passes"]
+__all__ = ["Ask", "Group", "Moment", "Pass", "Plan", "Run", "Scales", "Work", "fuse", "group_passes"]
+
+Scales = Mapping[LossKey, Tensor | float]
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +54,12 @@ class Moment:
             rank=self.rank,
             world=self.world,
             device=self.device,  # type: ignore[arg-type]
+        )
+
+    def context(self, draws: Draws, weights: Mapping[LossKey, float], gather: Gather = identity_gather) -> StepContext:
+        """Return what a component may know about the step."""
+        return StepContext(
+            step=self.step, epoch=self.epoch, progress=self.progress, draws=draws, gather=gather, weights=weights
         )
 
 
@@ -136,6 +144,28 @@ class Plan:
     def rows(self) -> int:
         """The rows that pass through the backbone, all passes together."""
         return sum(len(part) for part in self.passes)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Work:
+    """A group with all that its forward pass needs.
+
+    It is one opaque argument, because wrappers for mixed precision round every float tensor that they find in
+    arguments, and a scale of 1/37 in bfloat16 would be another loss.
+
+    Attributes:
+        group: What to run.
+        scales: What makes a mean of each loss's sum.
+        weights: Factor of each loss.
+        moment: When and where.
+        gather: Concatenates rows over processes.
+    """
+
+    group: Group
+    scales: Scales
+    weights: Mapping[LossKey, float]
+    moment: Moment
+    gather: Gather = identity_gather
 
 
 def fuse(passes: Sequence[Pass]) -> list[Run]:

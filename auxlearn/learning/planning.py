@@ -86,7 +86,7 @@ class Planner:
         if count >= len(self.batch):
             return None
         host = attrs.evolve(self.moment, device="cpu")
-        return host.draws(f"{one.name}/rows").choose(len(self.batch), count)
+        return host.draws(f"rows/{one.name}").choose(len(self.batch), count)
 
     def add_shared(self, chain: Sequence[Arranged]) -> None:
         """Let the tasks transform the batch one after the other, and the primary tasks see the result."""
@@ -99,7 +99,7 @@ class Planner:
             rows = self._to_device(self.choose(one))
             before = attrs.evolve(self.batch, inputs=inputs)
             part = before if rows is None else before.take(rows)
-            view = attrs.evolve(_single_view(one, part, self.moment), rows=rows)
+            view = attrs.evolve(self._single_view(one, part), rows=rows)
             inputs = {n: t if rows is None else inputs[n].index_copy(0, rows, t) for n, t in view.inputs.items()}
             asks.append((one, view, rows))
             seen = {
@@ -129,26 +129,22 @@ class Planner:
             places = rows if rows is None or needed is None else torch.searchsorted(needed, rows)
             places = None if places is None or len(places) == len(batch) else self._to_device(places)
             part = batch if places is None else batch.take(places)
-            views = one.task.views(part, self.moment.draws(one.name))
+            views = tuple(attrs.evolve(view, rows=self._to_device(rows)) for view in self._views(one, part))
             key = LossKey(one.name, "pretext", "clean")
             self.pretext_asks.append(Ask(key=key, passes=("clean",) * len(views), views=views, rows=places))
 
     def add_own(self, one: Arranged) -> None:
         """Add a pass for each view of the task's own copy of its rows."""
         rows = self._to_device(self.choose(one))
-        part = self.batch if rows is None else self.batch.take(rows)
-        views = one.task.views(_scaled(part, one.how.resolution), self.moment.draws(one.name))
+        labelled = {n: batch if rows is None else batch.take(rows) for n, batch in self.labelled.items()}
+        views = self._views(one, _scaled(self.batch if rows is None else self.batch.take(rows), one.how.resolution))
         names = tuple(f"{one.name}/{number}" for number in range(len(views)))
         for name, view in zip(names, views, strict=True):
             self.passes.append(Pass(name=name, inputs=view.inputs, statistics=one.how.statistics, task=one.name))
+            shown = attrs.evolve(view, motion=_unscaled(view.motion, one.how.resolution))
             seen = {
-                primary: _seen(
-                    self.primary[primary],
-                    batch if rows is None else batch.take(rows),
-                    supervised_by(one.how, primary),
-                    attrs.evolve(view, rows=None),
-                )
-                for primary, batch in self.labelled.items()
+                primary: _seen(self.primary[primary], batch, supervised_by(one.how, primary), shown)
+                for primary, batch in labelled.items()
             }
             self._supervise(name, seen)
         views = tuple(attrs.evolve(view, rows=rows) for view in views)
@@ -167,6 +163,26 @@ class Planner:
         for task, batch in seen.items():
             if batch is not None:
                 self.primary_asks.append(Ask(key=LossKey(task, "primary", name), passes=(name,), batch=batch))
+
+    def _views(self, one: Arranged, batch: Batch) -> tuple[View, ...]:
+        """Return the task's views of `batch`; what it draws from torch's own generators is derived as well."""
+        draws = self.moment.draws(f"views/{one.name}")
+        draws.seed_globally()
+        views = one.task.views(batch, draws)
+        if not views:
+            raise PluginError(f"pretext task {one.name}: `views` should return at least one view, it returned none")
+        return views
+
+    def _single_view(self, one: Arranged, batch: Batch) -> View:
+        """Return the one view of a shared task, after the check that it can be put back into the batch."""
+        views = self._views(one, batch)
+        if len(views) != 1:
+            raise PluginError(f"pretext task {one.name}: a shared view is exactly one view, it returned {len(views)}")
+        wanted = {name: tuple(t.shape) for name, t in batch.inputs.items()}
+        found = {name: tuple(t.shape) for name, t in views[0].inputs.items()}
+        if wanted != found:
+            raise PluginError(f"pretext task {one.name}: a shared view keeps its shape {wanted}, it returned {found}")
+        return views[0]
 
     def _to_device(self, rows: Tensor | None) -> Tensor | None:
         return None if rows is None else rows.to(self.batch.device, non_blocking=True)
@@ -209,13 +225,9 @@ def _scaled(batch: Batch, resolution: float) -> Batch:
     return attrs.evolve(batch, inputs=inputs)
 
 
-def _single_view(one: Arranged, batch: Batch, moment: Moment) -> View:
-    """Return the one view of a shared task, after the check that it can be put back into the batch."""
-    views = one.task.views(batch, moment.draws(one.name))
-    if len(views) != 1:
-        raise PluginError(f"pretext task {one.name}: a shared view is exactly one view, it returned {len(views)}")
-    wanted = {name: tuple(t.shape) for name, t in batch.inputs.items()}
-    found = {name: tuple(t.shape) for name, t in views[0].inputs.items()}
-    if wanted != found:
-        raise PluginError(f"pretext task {one.name}: a shared view keeps its shape {wanted}, it returned {found}")
-    return views[0]
+def _unscaled(motion: Motion | None, resolution: float) -> Motion | None:
+    """Return the motion of a scaled view as seen from the batch, whose targets are in pixels of the whole image."""
+    if motion is None or resolution == 1:
+        return motion
+    rows = len(motion.matrix)
+    return Motion.resize(rows, resolution, device=motion.matrix.device).then(motion)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from auxlearn.learning.motion import Motion
+
 __all__ = ["Preprocess", "scale_pixels"]
 
 
@@ -16,10 +18,10 @@ def scale_pixels(images: Tensor) -> Tensor:
 
 
 class Preprocess(nn.Module):
-    """Crop the centre of each image and resize it; other modalities pass unchanged.
+    """Crop the central square of each image and resize it; other modalities pass unchanged.
 
     Args:
-        size: Side in pixels of the result, or None to leave the size alone.
+        size: Side in pixels of the result, or None not to resize; with `crop` 1 the shape is then left alone too.
         crop: Side of the central square that is kept, as a part of the shorter side.
         modalities: The names of the image modalities.
 
@@ -40,13 +42,25 @@ class Preprocess(nn.Module):
         """Return the inputs, images [N, C, H, W] cropped, resized and scaled to [0, 1]."""
         return {name: self._image(t) if name in self.modalities else t for name, t in inputs.items()}
 
-    def _image(self, images: Tensor) -> Tensor:
-        images = scale_pixels(images)
+    def motion(self, images: Tensor) -> Motion:
+        """Return what happens to the geometry of `images` [N, C, H, W]."""
+        left, top, width, height = self._box(images)
+        if (width, height) == images.shape[:-3:-1] and self.size in (None, width):
+            return Motion.still(len(images), images.device)
+        scale = 1.0 if self.size is None else self.size / width
+        return Motion.resize(len(images), scale, left=left, top=top, device=images.device)
+
+    def _box(self, images: Tensor) -> tuple[int, int, int, int]:
+        """Return left, top, width and height of what is kept: a square, unless neither size nor crop ask for one."""
         height, width = images.shape[-2:]
-        if self.crop < 1 or height != width:
-            side = max(1, round(self.crop * min(height, width)))
-            top, left = (height - side) // 2, (width - side) // 2
-            images = images[..., top : top + side, left : left + side]
-        if self.size is None or images.shape[-1] == self.size:
+        if self.size is None and self.crop == 1:
+            return 0, 0, width, height
+        side = max(1, round(self.crop * min(height, width)))
+        return (width - side) // 2, (height - side) // 2, side, side
+
+    def _image(self, images: Tensor) -> Tensor:
+        left, top, width, height = self._box(images)
+        images = scale_pixels(images[..., top : top + height, left : left + width])
+        if self.size is None or width == self.size:
             return images
         return F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
