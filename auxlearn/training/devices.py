@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from auxlearn.learning.statistics import batch_norms
 from auxlearn.spec.models import TrainKeys
 
-__all__ = ["FabricGather", "NormAverage", "keep_freed_memory", "make_fabric"]
+__all__ = ["FabricGather", "NormAverage", "keep_freed_memory", "make_fabric", "sum_over_processes"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -53,7 +53,18 @@ def _ddp(unused_parameters: bool) -> DDPStrategy:
     # Buffers are kept equal by `NormAverage` and by gathered updates, not by a broadcast in every forward pass.
     known = inspect.signature(DistributedDataParallel).parameters
     sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DDPStrategy(find_unused_parameters=unused_parameters, gradient_as_bucket_view=True, **{sync: False})
+    options: dict[str, Any] = {sync: False, "find_unused_parameters": unused_parameters}
+    return DDPStrategy(gradient_as_bucket_view=True, **options)
+
+
+def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Return the sum of `tensor` over all processes; it may be changed in place.
+
+    `Fabric.all_reduce` does the same with a barrier before it, which waits for the device in every step.
+    """
+    if fabric.world_size > 1:
+        torch.distributed.all_reduce(tensor)
+    return tensor
 
 
 class FabricGather:
@@ -100,8 +111,8 @@ class NormAverage:
         if self._fabric.world_size == 1 or not self.buffers:
             return
         flat = torch.cat([buffer.flatten() for buffer in self.buffers])
-        mean = self._fabric.all_reduce(flat, reduce_op="mean")
-        parts = mean.split([buffer.numel() for buffer in self.buffers])  # type: ignore[union-attr]
+        mean = sum_over_processes(self._fabric, flat) / self._fabric.world_size
+        parts = torch.split(mean, [buffer.numel() for buffer in self.buffers])
         torch._foreach_copy_(self.buffers, [p.view_as(b) for p, b in zip(parts, self.buffers, strict=True)])
 
 

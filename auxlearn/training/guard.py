@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import attrs
 import torch
 from torch import Tensor
 
 from auxlearn.learning.context import Gather, LossKey
-from auxlearn.learning.learner import Learner, Scales
-from auxlearn.learning.plan import Group, Plan, Run
+from auxlearn.learning.learner import Learner
+from auxlearn.learning.plan import Group, Plan, Run, Scales, Work
 from auxlearn.learning.statistics import batch_norms
 
-__all__ = ["Guard", "Trial", "find_culprits"]
+__all__ = ["Guard", "Trial", "find_culprits", "gradient_norm"]
+
+
+def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the global norm of `gradients`; not finite if any element is not. Zero for none.
+
+    It is `torch.nn.utils.get_total_norm` with one kernel launch for all tensors on a CPU too.
+    """
+    if not gradients:
+        return torch.zeros(())
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
+    return norm
 
 
 class Guard:
@@ -24,21 +38,25 @@ class Guard:
     """
 
     def __init__(self, learner: Learner) -> None:
-        self._buffers: list[Tensor] = [b for norm in batch_norms(learner).values() for b in norm.buffers()]
-        self._kept = [torch.empty_like(buffer) for buffer in self._buffers]
+        # By type, because a list of mixed types is copied one by one.
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for norm in batch_norms(learner).values():
+            for buffer in norm.buffers():
+                by_type.setdefault(buffer.dtype, []).append(buffer)
+        self._pairs = [([torch.empty_like(b) for b in buffers], buffers) for buffers in by_type.values()]
 
     def remember(self) -> None:
         """Keep the statistics as they are."""
-        if self._buffers:
-            torch._foreach_copy_(self._kept, self._buffers)
+        for kept, buffers in self._pairs:
+            torch._foreach_copy_(kept, buffers)
 
     def restore(self) -> None:
         """Put the kept statistics back."""
-        if self._buffers:
-            torch._foreach_copy_(self._buffers, self._kept)
+        for kept, buffers in self._pairs:
+            torch._foreach_copy_(buffers, kept)
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False)
 class Trial:
     """A step that is not finite, with all that is needed to compute it again."""
 
@@ -52,20 +70,24 @@ def find_culprits(trial: Trial) -> dict[LossKey, str]:
     """Return which losses are not finite, or have a gradient that is not: the loss and what is wrong with it.
 
     Every loss is computed once more on its own. Its randomness is derived, so it comes out as it did in the step.
+    All processes do the same work, whatever they find, because a loss may talk to the others, and they agree.
     """
-    learner = trial.learner
-    parameters = [p for p in learner.parameters() if p.requires_grad]
+    parameters = [p for p in trial.learner.parameters() if p.requires_grad]
     found: dict[LossKey, str] = {}
     for plan in trial.plans:
         by_name = {part.name: part for part in plan.passes}
         for ask in plan.asks:
             runs = tuple(Run((by_name[name],)) for name in dict.fromkeys(ask.passes))
             group = Group(runs=runs, asks=(ask,))
-            out = learner(group, trial.scales, plan.weights, plan.moment, trial.gather)
-            if not bool(out["loss/0"].isfinite()):
-                found[ask.key] = f"loss is {out['loss/0'].item()}"
-                continue
+            work = Work(group=group, scales=trial.scales, weights=plan.weights, moment=plan.moment, gather=trial.gather)
+            out = trial.learner(work)
             gradients = torch.autograd.grad(out["total"], parameters, allow_unused=True)
-            if not all(bool(g.isfinite().all()) for g in gradients if g is not None):
-                found[ask.key] = f"loss is {out['loss/0'].item():g}, its gradient is not finite"
+            norm = gradient_norm([g.detach() for g in gradients if g is not None])
+            loss, slope = (
+                trial.gather(torch.stack([out["loss/0"], norm.to(out["loss/0"])]).unsqueeze(0)).sum(0).tolist()
+            )
+            if not math.isfinite(loss):
+                found[ask.key] = f"loss is {loss}"
+            elif not math.isfinite(slope):
+                found[ask.key] = f"loss is {loss:g}, its gradient is not finite"
     return found

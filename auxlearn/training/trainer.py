@@ -9,8 +9,9 @@ from typing import Literal
 import attrs
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,10 +20,11 @@ from auxlearn.data import Batch
 from auxlearn.errors import DivergedError
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.draws import isolated_rng
-from auxlearn.learning.learner import Learner, Scales, StepResult, inverse_counts, read_outputs
-from auxlearn.learning.plan import Group, Moment, Plan
-from auxlearn.training.devices import FabricGather, NormAverage
-from auxlearn.training.guard import Guard, Trial, find_culprits
+from auxlearn.learning.learner import Learner
+from auxlearn.learning.outcome import StepResult, inverse_counts, merge_results, read_outputs
+from auxlearn.learning.plan import Group, Moment, Plan, Scales, Work
+from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
+from auxlearn.training.guard import Guard, Trial, find_culprits, gradient_norm
 
 __all__ = ["Trainer"]
 
@@ -69,7 +71,7 @@ class Trainer:
     ) -> None:
         self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
         if channels_last:
-            learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            learner.to(memory_format=torch.channels_last)
         self.learner, self.scheduler = learner, scheduler
         self.module, self.optimizer = self.fabric.setup(learner, optimizer)
         self.raw_optimizer = optimizer
@@ -80,6 +82,8 @@ class Trainer:
         self.average = self._make_average(ema)
         self.guard = Guard(learner)
         self._equalise_norms = NormAverage(self.fabric, learner)
+        precision = self.fabric.strategy.precision
+        self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
         self._parameters = [p for p in learner.parameters() if p.requires_grad]
         self.steps = 0
         self.updates = 0
@@ -88,14 +92,14 @@ class Trainer:
     def _make_average(self, decay: float | None) -> AveragedModel | None:
         if decay is None:
             return None
-        return AveragedModel(self._kept, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        return AveragedModel(self._kept, multi_avg_fn=update, use_buffers=True)
 
     @property
     def scored(self) -> nn.ModuleDict:
         """What is evaluated, selected and exported, `backbone` and `primary`: the moving average if there is one."""
         if self.average is not None:
-            averaged: nn.ModuleDict = self.average.module
-            return averaged
+            return self.average.module  # type: ignore[return-value]
         return self._kept
 
     def moment(self, *, epoch: float = 0.0, progress: float = 0.0) -> Moment:
@@ -129,11 +133,15 @@ class Trainer:
             micros = batch.split(self.accumulate)
             plans = tuple(self.learner.plan(m, attrs.evolve(moment, micro=i)) for i, m in enumerate(micros))
             scales = inverse_counts(self._joint_counts(plans), self.fabric.world_size)
-            result = self._merge([self._backward(plan, scales, last=plan is plans[-1]) for plan in plans])
-            if self._is_finite(result):
-                self._update(result, moment)
+            parts = [self._backward(plan, scales, last=plan is plans[-1]) for plan in plans]
+            result = self._joint(attrs.evolve(merge_results(parts), samples=len(batch)))
+            norm = self._gradient_norm()
+            # inf - inf is NaN, so one sum is finite only if every part of it is.
+            if bool((norm + result.total).isfinite()):
+                self._update(result, moment, norm)
             else:
-                self._refuse(Trial(learner=self.learner, plans=plans, scales=scales, gather=self.gather), batch)
+                self._undo(result)
+                self._allow(result, batch, Trial(self.learner, plans, scales, self.gather))
         self.steps += 1
         return attrs.evolve(result, seconds=time.perf_counter() - begin)
 
@@ -154,9 +162,11 @@ class Trainer:
                 counts[key] = count if key not in counts else counts[key] + count
         if self.fabric.world_size == 1 or not counts:
             return counts
-        stacked = torch.stack([torch.as_tensor(c, dtype=torch.float64, device="cpu") for c in counts.values()])
-        joint = self.fabric.all_reduce(stacked.to(self.fabric.device, torch.float32), reduce_op="sum")
-        return dict(zip(counts, joint, strict=True))  # type: ignore[arg-type]
+        device = self.fabric.device
+        own = torch.stack(
+            [torch.as_tensor(c, dtype=torch.float32).to(device, non_blocking=True) for c in counts.values()]
+        )
+        return dict(zip(counts, sum_over_processes(self.fabric, own), strict=True))
 
     def _backward(self, plan: Plan, scales: Scales, *, last: bool) -> StepResult:
         parts: list[tuple[Group, dict[str, Tensor]]] = []
@@ -164,44 +174,33 @@ class Trainer:
         for group in groups:
             hold = not (last and group is groups[-1])
             with self.fabric.no_backward_sync(self.module, enabled=hold):
-                out = self.module(group, scales, plan.weights, plan.moment, self.gather)
+                work = Work(group=group, scales=scales, weights=plan.weights, moment=plan.moment, gather=self.gather)
+                out = self.module(work)
                 self.fabric.backward(out["total"])
             parts.append((group, out | {"total": out["total"].detach()}))
-        rows = sum(len(part) for part in plan.passes if part.name in ("clean", "shared"))
-        return read_outputs(plan, parts, samples=rows)
+        return read_outputs(plan, parts, samples=0)
 
-    def _merge(self, results: Sequence[StepResult]) -> StepResult:
-        """Return the results of the micro-batches as one: losses add up, metrics are averaged, carries concatenated."""
-        if len(results) == 1:
-            return results[0]
-        first = results[0]
-        return attrs.evolve(
-            first,
-            total=torch.stack([r.total for r in results]).sum(),
-            losses={key: torch.stack([r.losses[key] for r in results]).sum() for key in first.losses},
-            metrics={name: torch.stack([r.metrics[name] for r in results]).mean() for name in first.metrics},
-            carry={
-                task: {leaf: torch.cat([r.carry[task][leaf] for r in results]) for leaf in leaves}
-                for task, leaves in first.carry.items()
-            },
-            samples=sum(r.samples for r in results),
-        )
+    def _joint(self, result: StepResult) -> StepResult:
+        """Return the result with the losses of all processes, so that all of them judge alike."""
+        if self.fabric.world_size == 1 or not result.losses:
+            return result
+        own = torch.stack([result.total, *result.losses.values()])
+        total, *losses = sum_over_processes(self.fabric, own) / self.fabric.world_size
+        return attrs.evolve(result, total=total, losses=dict(zip(result.losses, losses, strict=True)))
 
-    def _is_finite(self, result: StepResult) -> bool:
-        if not result.losses:
-            return True
+    def _gradient_norm(self) -> Tensor:
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        self._norm = get_total_norm(gradients)
-        # inf - inf is NaN, so one sum is finite only if every part of it is.
-        finite = (self._norm + result.total).isfinite()
-        if self.fabric.world_size > 1:
-            finite = self.fabric.all_reduce(finite.float(), reduce_op="sum") == self.fabric.world_size  # type: ignore
-        return bool(finite)
+        if self._scaler is not None and gradients:
+            self._scaler.unscale_(self.raw_optimizer)
+        return gradient_norm(gradients)
 
-    def _update(self, result: StepResult, moment: Moment) -> None:
-        if self.clip_norm is not None and result.losses:
-            clip_grads_with_norm_([p for p in self._parameters if p.grad is not None], self.clip_norm, self._norm)
-        self.optimizer.step()
+    def _update(self, result: StepResult, moment: Moment, norm: Tensor) -> None:
+        if not result.losses:
+            self.raw_optimizer.step()  # no gradients, no effect; but torch's schedules insist on the call
+        else:
+            if self.clip_norm is not None:
+                clip_grads_with_norm_([p for p in self._parameters if p.grad is not None], self.clip_norm, norm)
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.scheduler is not None:
             self.scheduler.step()
@@ -213,17 +212,26 @@ class Trainer:
         self.updates += 1
         self.skips = 0
 
-    def _refuse(self, trial: Trial, batch: Batch) -> None:
-        """Undo the step, and stop or go on as `non_finite` says."""
+    def _undo(self, result: StepResult) -> None:
+        """Leave everything as it was before the step, but for the scale of float16 gradients, which falls."""
+        if self._scaler is not None and result.losses:
+            self.optimizer.step()  # the scaler has seen the gradients and lets none through
         self.optimizer.zero_grad(set_to_none=True)
         self.guard.restore()
         self.skips += 1
-        if self.non_finite == "skip" and self.skips <= self.max_skips:
+
+    def _allow(self, result: StepResult, batch: Batch, trial: Trial) -> None:
+        """Go on if a step may be left out, else raise."""
+        overflow = self._scaler is not None and bool(result.total.isfinite())
+        if (self.non_finite == "skip" or overflow) and self.skips <= self.max_skips:
             return
-        culprits = find_culprits(trial)
+        with self.fabric.autocast():
+            culprits = find_culprits(trial)
         self.guard.restore()
         named = "; ".join(f"{key}: {what}" for key, what in culprits.items()) or "only their sum"
+        losses = ", ".join(f"{key} {loss.item():.4g}" for key, loss in result.losses.items())
         raise DivergedError(
-            f"step {self.steps} is not finite ({named}); rows {batch.ids.tolist()[:8]} of the training split; "
-            "weights are those of the step before; fix: a lower optimizer/lr, optimizer/clip_norm, or a lower weight"
+            f"step {self.steps} is not finite ({named}; all losses: {losses}); rows {batch.ids.tolist()[:8]} of the "
+            "training split; weights are those of the step before; fix: a lower optimizer/lr, optimizer/clip_norm, or "
+            "a lower weight"
         )
