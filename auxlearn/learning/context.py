@@ -85,6 +85,7 @@ class BuildContext:
         targets: What the data source offers to learn.
         class_counts: Training rows of each class, by class target.
         batch_size: Rows of one micro-batch on one device.
+        restoring: Saved weights follow, so there is no need to fetch or read any to start from.
         shared_modules: What `shared` has made so far.
     """
 
@@ -94,6 +95,7 @@ class BuildContext:
     targets: Mapping[str, TargetInfo] = attrs.field(factory=dict)
     class_counts: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
     batch_size: int = 1
+    restoring: bool = False
     shared_modules: dict[str, Shared] = attrs.field(factory=dict)
 
     @property

@@ -86,8 +86,8 @@ def build_source(spec: Spec) -> DataSource:
     return source
 
 
-def build_learner(spec: Spec, shape: DataShape) -> Learner:
-    """Return the learner of `spec` for data of `shape`.
+def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> Learner:
+    """Return the learner of `spec` for data of `shape`; `restoring`: saved weights follow, so none are fetched.
 
     Every part is initialised under a seed of its own name, so adding a task leaves the others' weights alone.
     """
@@ -98,6 +98,7 @@ def build_learner(spec: Spec, shape: DataShape) -> Learner:
         targets=shape.targets,
         class_counts=shape.class_counts,
         batch_size=spec.train.batch_size // (spec.train.devices * spec.train.nodes * spec.train.accumulate),
+        restoring=restoring,
     )
     augmentation = parts.make("augment", spec.augment, context)
     context = attrs.evolve(context, inputs=parts.augmented())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import attrs
 import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
@@ -76,6 +77,8 @@ class TimmBackbone(Backbone):
             EnvironmentProblem: If published weights cannot be fetched.
         """
         modality, shape = _image(context)
+        if context.restoring:
+            params = attrs.evolve(params, pretrained=False, checkpoint=None)
         check_name(params)
         options = network_options(params, shape)
         draft = create_meta(params, options)
