@@ -25,7 +25,7 @@ from torch import Tensor
 from auxlearn.data.problems import problem
 from auxlearn.errors import DataError, escape
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Fit", "probe_image", "read_image"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Fit", "convert_image", "probe_image", "read_image"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 50_000_000
@@ -65,11 +65,20 @@ def read_image(
 
     def decode(image: Image.Image) -> Tensor:
         ImageOps.exif_transpose(image, in_place=True)
-        picture = _resize(_rgb(image), size, fit)
-        # A copy, as the array of a Pillow image is read-only; [H, W, C] to [C, H, W] at the same time.
-        return torch.from_numpy(np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)))
+        return _pixels(image, size, fit)
 
     return _opened(path, max_pixels, decode)
+
+
+def convert_image(image: Image.Image, size: int | None = None, *, fit: Fit = "crop") -> Tensor:
+    """Return an open Pillow image as `read_image` returns a file; the image itself is left as it is."""
+    return _pixels(ImageOps.exif_transpose(image), size, fit)
+
+
+def _pixels(image: Image.Image, size: int | None, fit: Fit) -> Tensor:
+    picture = _resize(_rgb(image), size, fit)
+    # A copy, as the array of a Pillow image is read-only; [H, W, C] to [C, H, W] at the same time.
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)))
 
 
 def probe_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
