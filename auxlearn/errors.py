@@ -140,7 +140,7 @@ class DistributedError(AuxlearnError):
     exit_code = 7
 
 
-class EnvironmentProblem(AuxlearnError):
+class EnvironmentProblem(AuxlearnError):  # noqa: N818 (EnvironmentError is the name of a built-in)
     """The machine refuses: disk full, no permission, a run folder in use."""
 
     exit_code = 8
@@ -152,7 +152,7 @@ class ExportError(AuxlearnError):
     exit_code = 9
 
 
-class Interrupted(AuxlearnError):
+class Interrupted(AuxlearnError):  # noqa: N818 (a signal is no error)
     """A signal ended the run, after a checkpoint was saved.
 
     Args:

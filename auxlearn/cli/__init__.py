@@ -1,1 +1,1 @@
-"""To be filled."""
+"""The command line: one file per command, each a thin call of what a program would call."""

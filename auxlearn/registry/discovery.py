@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -17,11 +18,10 @@ from auxlearn.registry.contract import ContractError, check_provider, providers_
 from auxlearn.registry.provider import KINDS
 from auxlearn.registry.registry import BUILTIN, Blocked, Broken, Found, Registry, normalized
 
-__all__ = ["ALLOW_VARIABLE", "BLOCK_VARIABLE", "GROUP", "discover"]
+__all__ = ["ALLOW_VARIABLE", "GROUP", "discover"]
 
 GROUP = "auxlearn"
 ALLOW_VARIABLE = "AUXLEARN_PLUGINS"
-BLOCK_VARIABLE = "AUXLEARN_NO_PLUGINS"
 _BUILTIN_MODULE = "auxlearn.builtin"
 
 
@@ -42,8 +42,8 @@ def discover(plugins: Sequence[Any] = (), block: Sequence[str] = ()) -> Registry
     """Load every installed plugin and return what they offer.
 
     Plugins are the entry points of group `auxlearn`. The environment variable `AUXLEARN_PLUGINS` (names of
-    distributions or entry points, separated by commas) restricts them to a list, and to none if it is empty;
-    `AUXLEARN_NO_PLUGINS` leaves some out. The engine's own providers are always there.
+    distributions or entry points, separated by commas) restricts them to a list, and to none if it is empty.
+    The engine's own providers are always there.
 
     Args:
         plugins: Modules (or other objects with hooks) to register besides the installed plugins.
@@ -52,7 +52,6 @@ def discover(plugins: Sequence[Any] = (), block: Sequence[str] = ()) -> Registry
     Raises:
         PluginError: A list names a plugin that is not installed, or one of `plugins` is broken.
     """
-    block = [*block, *_names(os.environ.get(BLOCK_VARIABLE, ""))]
     allow = None if ALLOW_VARIABLE not in os.environ else _names(os.environ[ALLOW_VARIABLE])
     installed = list(_installed())
     _check_names(block, "--no-plugin", installed)
@@ -106,14 +105,9 @@ def _installed() -> Iterator[_Candidate]:
 
 def _described(entry_point: EntryPoint) -> tuple[str, str, str, str, EntryPoint]:
     distribution = entry_point.dist
-    name = distribution.name if distribution else None
-    return (
-        name or "unknown",
-        entry_point.name,
-        (distribution.version if distribution else None) or "",
-        entry_point.value,
-        entry_point,
-    )
+    name = (distribution.name if distribution else None) or "unknown"
+    version = (distribution.version if distribution else None) or ""
+    return name, entry_point.name, version, entry_point.value, entry_point
 
 
 def _given(plugin: Any) -> _Candidate:
@@ -201,13 +195,8 @@ def _fix(candidate: _Candidate, error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("auxlearn."):
         return f"pip install {error.name.partition('.')[0]}"
     if isinstance(error, ImportError) or "of the plugin interfaces" in str(error):
-        return (
-            f"upgrade auxlearn, or install a version of {candidate.distribution} that fits auxlearn {_engine_version()}"
-        )
+        return f"upgrade auxlearn, or install a {candidate.distribution} that fits auxlearn {_engine_version()}"
     if isinstance(error, pluggy.PluginValidationError):
-        words = str(error).replace("'", " ").split()
-        near = next(
-            (name for word in words if word not in KINDS.values() and (name := nearest(word, KINDS.values()))), None
-        )
-        return f"rename it to {near}" if near else "a hook takes no arguments"
+        meant = [near for word in re.findall(r"auxlearn_\w+", str(error)) if (near := nearest(word, KINDS.values()))]
+        return f"rename it to {meant[0]}" if "unknown hook" in str(error) and meant else "a hook takes no arguments"
     return None

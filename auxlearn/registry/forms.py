@@ -11,7 +11,7 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, Union
 
 import attrs
@@ -104,13 +104,13 @@ class Record:
 
 Form = Null | Scalar | Enum | Array | Table | OneOf | Record
 
+_PLAIN: Mapping[Any, Form] = {type(None): Null(), None: Null(), **{scalar: Scalar(scalar) for scalar in _SCALARS}}
+
 
 def form_of(annotation: Any) -> Form:
     """Return the form of a resolved annotation; ValueError if a setting cannot have this type."""
-    if annotation is None or annotation is type(None):
-        return Null()
-    if annotation in _SCALARS:
-        return Scalar(annotation)
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
         return _enum(arguments)
@@ -168,10 +168,9 @@ def _enum(values: tuple[Any, ...]) -> Enum:
 def _one_of(members: tuple[Form, ...]) -> OneOf:
     seen: set[str] = set()
     for member in members:
-        if seen & json_types(member):
-            raise ValueError(
-                f"members of a union should differ in their JSON type, found two of type {min(seen & json_types(member))}"
-            )
+        twice = sorted(seen & json_types(member))
+        if twice:
+            raise ValueError(f"members of a union should differ in their JSON type, found two of type {twice[0]}")
         seen |= json_types(member)
     return OneOf(members)
 
@@ -180,7 +179,7 @@ def _field(cls: type, field: attrs.Attribute[Any], annotation: Any) -> Field:
     where = f"field `{field.name}` of `{cls.__qualname__}`"
     if not _NAME.fullmatch(field.name) or field.alias != field.name:
         raise ValueError(f"{where} should be named like `tile_size`: lower case, digits, underscores")
-    default = field.default
+    default: Any = field.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         if default.takes_self:
             raise ValueError(f"{where} should have a default that does not depend on other fields")
@@ -205,24 +204,11 @@ def _check_pattern(pattern: str | None) -> None:
 
 
 def _frozen(cls: type) -> bool:
+    blank: Any = object.__new__(cls)
     try:
-        object.__new__(cls).frozen = True  # type: ignore[attr-defined]
+        blank.anything = None
     except attrs.exceptions.FrozenInstanceError:
         return True
-    except AttributeError:
+    except AttributeError:  # a class with slots that is not frozen
         return False
     return False
-
-
-def walk(form: Form) -> Iterator[Form]:
-    """Yield `form` and everything inside it."""
-    yield form
-    inside: tuple[Form, ...] = ()
-    if isinstance(form, Record):
-        inside = tuple(field.form for field in form.fields)
-    elif isinstance(form, OneOf):
-        inside = form.members
-    elif isinstance(form, Array | Table):
-        inside = (form.item,)
-    for member in inside:
-        yield from walk(member)

@@ -34,15 +34,30 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
 # kind -> keys that stand beside a component's params in its section of the spec.
 RESERVED: Mapping[Kind, frozenset[str]] = {
     "data_source": frozenset(
-        "type size fraction fraction_seed split folds sampling sampling_target cache cache_dir workers timeout "
-        "allow_leaks".split()
+        [
+            "type",
+            "size",
+            "fraction",
+            "fraction_seed",
+            "split",
+            "folds",
+            "sampling",
+            "sampling_target",
+            "cache",
+            "cache_dir",
+            "workers",
+            "timeout",
+            "allow_leaks",
+        ]
     ),
     "augmentation": frozenset(["type", "size"]),
     "backbone": frozenset(["type", "freeze"]),
     "primary_task": frozenset(["type", "weight"]),
-    "pretext_task": frozenset("type view portion resolution every start_epoch weight supervise statistics".split()),
+    "pretext_task": frozenset(
+        ["type", "view", "portion", "resolution", "every", "start_epoch", "weight", "supervise", "statistics"]
+    ),
     "balancer": frozenset(["type"]),
-    "optimizer": frozenset("type lr weight_decay decay_norms lr_scale layer_decay clip_norm".split()),
+    "optimizer": frozenset(["type", "lr", "weight_decay", "decay_norms", "lr_scale", "layer_decay", "clip_norm"]),
     "schedule": frozenset(["type", "warmup_epochs"]),
     "exporter": frozenset(["type"]),
 }

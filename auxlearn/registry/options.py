@@ -60,10 +60,14 @@ def option(
     Args:
         default: The value if the spec leaves it out; without one the setting is required.
         help: One sentence that says what it does, with its unit.
-        ge, gt, le, lt: Bounds: at least, above, at most, below.
+        ge: Least value.
+        gt: Bound that the value stays above.
+        le: Greatest value.
+        lt: Bound that the value stays below.
         choices: The allowed values, where a `Literal` type cannot say it.
         pattern: A regular expression that a string has to match as a whole.
-        min_items, max_items: How many members a tuple may have.
+        min_items: Least number of members of a tuple.
+        max_items: Greatest number of members of a tuple.
 
     Example:
         >>> import attrs

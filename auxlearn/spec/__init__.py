@@ -1,6 +1,6 @@
 """What was asked: the spec, its models, its schema, and every problem with its pointer. Imports no torch."""
 
-from auxlearn.spec.loading import load_spec as load_spec
+from auxlearn.spec.load import load_spec as load_spec
 from auxlearn.spec.models import Choice as Choice
 from auxlearn.spec.models import Spec as Spec
 

@@ -113,7 +113,7 @@ def _check_supervision(name: str, item: Selected, pretext: Mapping[str, Selected
         keys = other.keys
         whole = max(1, round(keys.portion * rows)) >= rows
         if _view(other) == "shared" and whole and _always(keys) and not _supervises(other, name):
-            what = f'no image supervises it: "{other.name}" transforms every image of the shared view and does not supervise it'
+            what = f'no image supervises it: "{other.name}" transforms all of them and does not supervise it'
             fix = f'in "{other.name}" add it to "supervise", set "view": "own", or lower "portion"'
             yield item.path, Problem(what=what, fix=fix)
             return

@@ -10,10 +10,11 @@ import attrs
 
 from auxlearn.errors import AuxlearnError, Problem, escape, nearest
 from auxlearn.registry import Found, Provider, Registry
+from auxlearn.spec.frame import frame_schema
 from auxlearn.spec.models import Choice
 from auxlearn.spec.pointers import Path, pointer
 from auxlearn.spec.schema import section_schema
-from auxlearn.spec.sections import COMPONENTS, PLAIN, Section, frame_schema
+from auxlearn.spec.sections import COMPONENTS, PLAIN, Section
 from auxlearn.spec.structure import structure
 from auxlearn.spec.validation import problems_of, validator_for
 
@@ -151,5 +152,5 @@ def _frame() -> Validator:
 
 @functools.cache
 def _validator(section: Section, provider: Provider | None) -> Validator:
-    schema = section_schema(section.keys, provider, {"type": "string"}, type_required=False)
+    schema = section_schema(section.keys, provider, {"type": "string"})
     return validator_for(schema)

@@ -145,7 +145,7 @@ class Arrangement:
     )
     statistics: Literal["shared", "frozen", "batch", "separate"] = option(
         "shared",
-        help="BatchNorm on an own pass: as everywhere; by the running statistics; by the pass's own; or a set of its own.",
+        help="BatchNorm on an own pass: as everywhere; by the running statistics; by the pass's own; or its own set.",
     )
 
     def weight_at(self, epoch: float) -> float:
@@ -172,7 +172,7 @@ class OptimizerKeys:
     lr_scale: Mapping[str, float] = option(
         attrs.Factory(dict),
         ge=0,
-        help="Factors of the learning rate by part: `backbone`, `primary`, `pretext`, `balance`, or e.g. `pretext.puzzle`.",
+        help="Factors of the learning rate by part: `backbone`, `primary`, `pretext`, `balance`, `pretext.puzzle`.",
     )
     layer_decay: float | None = option(
         None, gt=0, le=1, help="Factor of the learning rate from each layer of the backbone to the one below."

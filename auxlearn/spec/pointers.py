@@ -29,10 +29,10 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 def show(value: Any) -> str:
-    """Return `value` as JSON for a message: cut, and nothing in it can steer a terminal.
+    r"""Return `value` as JSON for a message: cut, and nothing in it can steer a terminal.
 
-    >>> show("a\\tb")
-    '"a\\\\tb"'
+    >>> show("a\tb")
+    '"a\\tb"'
     """
     if isinstance(value, Mapping | list) and len(value) > 20:
         return f"an object of {len(value)} keys" if isinstance(value, Mapping) else f"a list of {len(value)} values"

@@ -163,7 +163,7 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
         return "it has no comments"
     if after.startswith("'"):
         return 'strings stand in double quotes (")'
-    if after.startswith(("}", "]")) and before.endswith(",") or error.msg.startswith("Illegal trailing comma"):
+    if (after.startswith(("}", "]")) and before.endswith(",")) or error.msg.startswith("Illegal trailing comma"):
         return "there is a comma before the closing bracket"
     return error.msg[0].lower() + error.msg[1:]
 

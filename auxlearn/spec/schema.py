@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from auxlearn.registry import Option, Provider
-from auxlearn.registry.forms import Array, Enum, Field, Form, Null, OneOf, Record, Scalar, Table, json_types, record_of
+from auxlearn.registry.forms import Array, Field, Form, Null, OneOf, Record, Scalar, Table, json_types, record_of
 from auxlearn.spec.structure import unstructure
 
 __all__ = ["params_schema", "schema_of", "section_schema"]
@@ -33,37 +33,33 @@ def params_schema(params: type) -> Schema:
     return schema_of(record_of(params))
 
 
-def section_schema(keys: type, provider: Provider | None, type_schema: Schema, *, type_required: bool) -> Schema:
+def section_schema(keys: type, provider: Provider | None, type_schema: Schema) -> Schema:
     """Return the schema of a section that chooses a component.
 
     Args:
         keys: The class of the engine's keys of the section.
         provider: The component that was chosen, or None if it is not known: then other keys may be there.
         type_schema: The schema of the key `type`.
-        type_required: Whether the section has no default component.
     """
     fields = [*record_of(keys).fields, *(record_of(provider.params).fields if provider else ())]
     schema = _object(fields)
     schema["properties"] = {"type": type_schema, **schema["properties"]}
-    schema["required"] = [*(["type"] if type_required else []), *schema["required"]]
     return schema if provider else {**schema, "additionalProperties": True}
 
 
 def schema_of(form: Form, option: Option | None = None) -> Schema:
     """Return the schema of a form, with the bounds and choices of the option it belongs to."""
-    if isinstance(form, Null):
-        return {"type": "null"}
-    if isinstance(form, Enum):
-        return {"enum": list(form.values)}
     if isinstance(form, Scalar):
         return _scalar(form, option)
+    if isinstance(form, Record):
+        return _object(form.fields)
+    if isinstance(form, OneOf):
+        return _one_of(form, option)
     if isinstance(form, Array):
         return {"type": "array", "items": schema_of(form.item, option), **_lengths(option)}
     if isinstance(form, Table):
         return {"type": "object", "additionalProperties": schema_of(form.item, option)}
-    if isinstance(form, Record):
-        return _object(form.fields)
-    return _one_of(form, option)
+    return {"type": "null"} if isinstance(form, Null) else {"enum": list(form.values)}
 
 
 def _scalar(form: Scalar, option: Option | None) -> Schema:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from auxlearn.registry import Kind
@@ -23,11 +21,10 @@ from auxlearn.spec.models import (
     TrainKeys,
 )
 
-__all__ = ["COMPONENTS", "PLAIN", "SPEC_VERSION", "TASK_NAME", "Section", "frame_schema"]
+__all__ = ["COMPONENTS", "PLAIN", "SPEC_VERSION", "TASK_NAME", "Section"]
 
 SPEC_VERSION = 1
 TASK_NAME = "[a-z][a-z0-9_]*"
-_RUN_NAME = "^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99})$"
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +33,7 @@ class Section:
 
     Attributes:
         name: Its key in the spec.
+        help: One sentence for the schema.
         kind: What it chooses.
         keys: The class of the engine's keys that stand beside the component's params.
         default: The component that it has without a `type`; None where one must be named.
@@ -43,6 +41,7 @@ class Section:
     """
 
     name: str
+    help: str
     kind: Kind
     keys: type
     default: str | None = None
@@ -50,14 +49,40 @@ class Section:
 
 
 COMPONENTS: tuple[Section, ...] = (
-    Section(name="data", kind="data_source", keys=DataKeys),
-    Section(name="augment", kind="augmentation", keys=AugmentKeys, default="identity"),
-    Section(name="backbone", kind="backbone", keys=BackboneKeys),
-    Section(name="primary", kind="primary_task", keys=PrimaryKeys, table=True),
-    Section(name="pretext", kind="pretext_task", keys=Arrangement, table=True),
-    Section(name="balance", kind="balancer", keys=BalanceKeys, default="fixed"),
-    Section(name="optimizer", kind="optimizer", keys=OptimizerKeys, default="adamw"),
-    Section(name="schedule", kind="schedule", keys=ScheduleKeys, default="cosine"),
+    Section(name="data", help="Where the samples come from.", kind="data_source", keys=DataKeys),
+    Section(
+        name="augment",
+        help="How images are changed at random, on the device.",
+        kind="augmentation",
+        keys=AugmentKeys,
+        default="identity",
+    ),
+    Section(name="backbone", help="The shared network.", kind="backbone", keys=BackboneKeys),
+    Section(
+        name="primary",
+        help="The supervised tasks, by a name of your choice.",
+        kind="primary_task",
+        keys=PrimaryKeys,
+        table=True,
+    ),
+    Section(
+        name="pretext",
+        help="The self-supervised tasks, by a name of your choice.",
+        kind="pretext_task",
+        keys=Arrangement,
+        table=True,
+    ),
+    Section(name="balance", help="How the losses become one.", kind="balancer", keys=BalanceKeys, default="fixed"),
+    Section(
+        name="optimizer",
+        help="The optimizer, and how parameters are grouped.",
+        kind="optimizer",
+        keys=OptimizerKeys,
+        default="adamw",
+    ),
+    Section(
+        name="schedule", help="The course of the learning rate.", kind="schedule", keys=ScheduleKeys, default="cosine"
+    ),
 )
 
 # Sections that hold the engine's keys only.
@@ -68,40 +93,3 @@ PLAIN: dict[str, type] = {
     "log": LogKeys,
     "init_from": InitFrom,
 }
-
-
-def frame_schema() -> dict[str, Any]:
-    """Return the schema of everything in a spec but its components, of which it says only that they are objects."""
-    from auxlearn.spec.schema import params_schema
-
-    one: dict[str, Any] = {"type": "object"}
-    many = {"type": "object", "propertyNames": {"pattern": f"^(?:{TASK_NAME})$"}, "additionalProperties": one}
-    return {
-        "type": "object",
-        "properties": {
-            "$schema": {"type": "string", "description": "Where an editor finds this schema."},
-            "auxlearn": {"const": SPEC_VERSION, "description": "Version of the format of the spec."},
-            "name": {
-                "type": "string",
-                "pattern": _RUN_NAME,
-                "description": "Name of the run and of its folder; the file's name if left out.",
-            },
-            "seed": {
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 2**63 - 1,
-                "default": 0,
-                "description": "Seed of everything that is drawn.",
-            },
-            **{section.name: many if section.table else one for section in COMPONENTS},
-            **{name: params_schema(keys) for name, keys in PLAIN.items() if name != "init_from"},
-            "init_from": {**params_schema(InitFrom), "type": ["object", "null"]},
-            "plugins": {
-                "type": "object",
-                "additionalProperties": {"type": "string"},
-                "description": "Distributions that the spec needs; written into resolved specs with their versions.",
-            },
-        },
-        "required": ["auxlearn", *(s.name for s in COMPONENTS if s.default is None and not s.table)],
-        "additionalProperties": False,
-    }

@@ -11,6 +11,15 @@ from auxlearn.registry.forms import Array, Form, OneOf, Record, Scalar, Table, j
 
 __all__ = ["structure", "unstructure"]
 
+_JSON_TYPES: dict[type, str] = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+
 
 def structure(form: Form | type, value: Any) -> Any:
     """Return `value`, which fits the schema of `form`, as an object of `form`.

@@ -74,9 +74,7 @@ def _required(_: Validator, required: list[str], instance: Any, schema: Mapping[
             yield ValidationError(key, instance=schema.get("properties", {}).get(key, {}))
 
 
-def _additional(
-    validator: Validator, allowed: Any, instance: Any, schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
+def _additional(validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
     """Report each unknown key on its own, at its own place."""
     from jsonschema.exceptions import ValidationError
 
@@ -106,7 +104,7 @@ def _names(_: Validator, names: Mapping[str, str], instance: Any, __: Mapping[st
             yield ValidationError(key, path=(key,), instance=names["pattern"])
 
 
-def _problem(error: ValidationError, place: Path) -> Problem:
+def _problem(error: Any, place: Path) -> Problem:
     keyword, where = error.validator, pointer(place)
     if keyword == "additionalProperties" and error.validator_value is False:
         return _unknown_key(error.message, list(error.instance.get("properties", {})), where)
@@ -115,21 +113,15 @@ def _problem(error: ValidationError, place: Path) -> Problem:
     if keyword == "propertyNames":
         what = f'"{escape(error.message)}" is no name'
         return Problem(where=where, what=what, allowed="lower case letters, digits and underscores, a letter first")
-    schema: Mapping[str, Any] = error.schema  # type: ignore[assignment]
-    known = schema.get("enum", schema.get("then", {}).get("enum", ()))
-    meant = (
-        nearest(error.instance, [k for k in known if isinstance(k, str)]) if isinstance(error.instance, str) else None
-    )
+    schema = error.schema
+    known = [word for word in schema.get("enum", schema.get("then", {}).get("enum", ())) if isinstance(word, str)]
+    meant = nearest(error.instance, known) if isinstance(error.instance, str) else None
     return Problem(where=where, what=f"found {show(error.instance)}", allowed=describe(schema), meant=meant)
 
 
 def _unknown_key(key: str, known: list[str], where: str) -> Problem:
-    return Problem(
-        where=where,
-        what=f'unknown key "{escape(key)}"',
-        allowed=", ".join(known) or "no keys",
-        meant=nearest(key, known),
-    )
+    allowed = ", ".join(known) or "no keys"
+    return Problem(where=where, what=f'unknown key "{escape(key)}"', allowed=allowed, meant=nearest(key, known))
 
 
 def describe(schema: Mapping[str, Any]) -> str:

@@ -1,0 +1,131 @@
+"""`auxlearn plugins`: what is installed, what it offers, and why a plugin does not work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auxlearn.registry import Found, Registry
+
+__all__ = ["add", "run"]
+
+
+def add(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    text = "Show what is installed: backbones, tasks, data, augmentations, balancers, optimizers, exporters."
+    parser = subparsers.add_parser("plugins", help="show what is installed", description=text)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="everything, with broken plugins and their reasons")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=run, name=None)
+    showing = actions.add_parser("show", help="one component, or all of one distribution, with every option")
+    showing.add_argument("name", metavar="NAME", help="a type as in a spec, or a distribution")
+    showing.add_argument("--json", action="store_true", help="print JSON")
+    showing.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    registry: Registry = args.registry()
+    if args.name is not None:
+        _show(registry, args.name, as_json=args.json)
+    elif args.json:
+        _print(_listing(registry))
+    else:
+        print(_listing_text(registry))
+    return 0
+
+
+def _listing(registry: Registry) -> dict[str, Any]:
+    import attrs
+
+    return {
+        "providers": [_facts(found) for found in registry.found],
+        "broken": [attrs.asdict(broken) for broken in registry.broken],
+        "blocked": [attrs.asdict(blocked) for blocked in registry.blocked],
+    }
+
+
+def _facts(found: Found) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "name": found.provider.name,
+        "distribution": found.distribution,
+        "version": found.version,
+        "file": found.file,
+        "summary": found.provider.summary,
+    }
+
+
+def _listing_text(registry: Registry) -> str:
+    from auxlearn.cli.tables import table
+    from auxlearn.registry import KINDS
+
+    rows = [
+        (kind.replace("_", " "), found.provider.name, f"{found.distribution} {found.version}", found.provider.summary)
+        for kind in KINDS
+        for found in registry.of_kind(kind)
+    ]
+    parts = [table(rows, ("KIND", "NAME", "FROM", "WHAT"))]
+    if registry.broken:
+        broken = [(b.entry_point, f"{b.distribution} {b.version}", _reason(b.reason, b.fix)) for b in registry.broken]
+        parts.append(table(broken, ("BROKEN", "FROM", "WHY")))
+    if registry.blocked:
+        blocked = [(b.entry_point, f"{b.distribution} {b.version}", b.by) for b in registry.blocked]
+        parts.append(table(blocked, ("BLOCKED", "FROM", "BY")))
+    return "\n\n".join(parts)
+
+
+def _reason(reason: str, fix: str | None) -> str:
+    return f"{reason}; fix: {fix}" if fix else reason
+
+
+def _show(registry: Registry, name: str, *, as_json: bool) -> None:
+    from auxlearn.errors import Problem, SpecError, nearest
+    from auxlearn.registry.registry import normalized
+    from auxlearn.spec.schema import params_schema
+
+    wanted = [found for found in registry.found if name in (found.provider.name, found.full_name)]
+    wanted = wanted or [found for found in registry.found if normalized(found.distribution) == normalized(name)]
+    broken = [b for b in registry.broken if normalized(name) in (normalized(b.distribution), normalized(b.entry_point))]
+    if not wanted and not broken:
+        known = [word for found in registry.found for word in (found.provider.name, found.distribution)]
+        meant = nearest(name, known)
+        raise SpecError(Problem(what=f'nothing named "{name}" is installed', meant=meant, fix="auxlearn plugins list"))
+    if as_json:
+        shown = [{**_facts(found), "options": params_schema(found.provider.params)} for found in wanted]
+        _print({"providers": shown, "broken": [{"reason": b.reason, "fix": b.fix} for b in broken]})
+        return
+    parts = ["\n".join(_details(found)) for found in wanted] + [_reason(str(b), b.fix) for b in broken]
+    print("\n\n".join(parts))
+
+
+def _details(found: Found) -> Iterator[str]:
+    from auxlearn.cli.tables import table
+    from auxlearn.spec.schema import params_schema
+    from auxlearn.spec.validation import describe
+
+    provider = found.provider
+    yield f"{found.kind.replace('_', ' ')} {provider.name}: {provider.summary}"
+    yield f"from {found.distribution} {found.version}, {found.file}"
+    if found.kind == "pretext_task":
+        yield f"view unless the spec says otherwise: {provider.view}"
+    options = params_schema(provider.params)["properties"]
+    rows = [
+        (name, _default(option), f"{option['description']} ({describe(option)})") for name, option in options.items()
+    ]
+    yield "\n" + table(rows, ("OPTION", "DEFAULT", "WHAT")) if rows else "no options"
+
+
+def _default(option: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(option["default"]) if "default" in option else "required"
+
+
+def _print(value: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps(value, allow_nan=False))

@@ -1,0 +1,79 @@
+"""`auxlearn validate`: every mistake of a spec at once, before anything is read or built."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auxlearn.errors import AuxlearnError
+    from auxlearn.spec import Choice, Spec
+
+__all__ = ["add", "run"]
+
+
+def add(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    text = "Check a spec and report every mistake in it at once."
+    parser = subparsers.add_parser("validate", help="check a spec", description=text)
+    parser.add_argument("spec", help="a JSON file")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="changes to the spec, e.g. train.epochs=5")
+    parser.add_argument(
+        "--deep", action="store_true", help="also build everything, read data and take one step with a throw-away copy"
+    )
+    parser.add_argument("--json", action="store_true", help="print the resolved spec, or the problems, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from auxlearn.errors import AuxlearnError
+
+    try:
+        spec = _load(args)
+    except AuxlearnError as error:
+        if not args.json:
+            raise
+        _print({"valid": False, "problems": _problems(error)})
+        return error.exit_code
+    if args.json:
+        _print({"valid": True, "resolved": spec.resolved})
+    else:
+        print(_summary(args.spec, spec))
+    return 0
+
+
+def _load(args: argparse.Namespace) -> Spec:
+    if args.deep:
+        from auxlearn import api
+
+        return api.validate(args.spec, args.overrides, deep=True, registry=args.registry())
+    from auxlearn.spec import load_spec
+
+    return load_spec(args.spec, args.overrides, registry=args.registry())
+
+
+def _problems(error: AuxlearnError) -> list[dict[str, Any]]:
+    import attrs
+
+    return [attrs.asdict(problem) for problem in error.problems]
+
+
+def _print(value: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps(value, allow_nan=False))
+
+
+def _summary(path: str, spec: Spec) -> str:
+    from auxlearn.cli.tables import table
+
+    rows = [_row(name, getattr(spec, name)) for name in ("data", "augment", "backbone")]
+    for section in ("primary", "pretext"):
+        rows += [_row(f"{section} {name}", choice) for name, choice in getattr(spec, section).items()]
+    rows += [_row(name, getattr(spec, name)) for name in ("balance", "optimizer", "schedule")]
+    return f"{path} is valid\n" + table(rows, ("SECTION", "TYPE", "FROM"))
+
+
+def _row(name: str, choice: Choice) -> tuple[str, str, str]:
+    return name, choice.provider.name, f"{choice.distribution} {choice.version}"
