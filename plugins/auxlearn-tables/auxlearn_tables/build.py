@@ -1,0 +1,111 @@
+"""From what a folder or a manifest says to an `auxlearn.data.TableSource`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from auxlearn.data import DataContext, TableRow, TableSource, TargetInfo
+from auxlearn.errors import DataError, Problem
+from auxlearn_tables.folder import scan
+from auxlearn_tables.manifest import Cells, read_manifest, require_columns
+from auxlearn_tables.names import split_name
+from auxlearn_tables.params import FolderParams, TableParams
+from auxlearn_tables.targets import Target, targets_of
+
+__all__ = ["build_folder", "build_table"]
+
+
+def build_folder(params: FolderParams, context: DataContext) -> TableSource:
+    """Return the images of a folder.
+
+    Args:
+        params: The settings of `folder`.
+        context: The image size, and the folder that relative paths start from.
+    """
+    root = Path(context.root, params.root).expanduser()
+    found = scan(root, params)
+    rows = []
+    for image in found.images:
+        other = image.label is not None and image.label not in found.classes
+        if other and params.others == "drop":
+            continue
+        label = None if other and params.others == "unlabelled" else image.label
+        rows.append(TableRow(path=image.path, split=image.split, targets={params.target: label}))
+    info = TargetInfo(kind="class", names=found.classes)
+    targets = {params.target: info} if found.classes else {}
+    return TableSource(rows, root=root, targets=targets, size=context.size, fit=params.fit)
+
+
+def build_table(params: TableParams, context: DataContext) -> TableSource:
+    """Return the images of a manifest.
+
+    Args:
+        params: The settings of `table`.
+        context: The image size, and the folder that relative paths start from.
+    """
+    path = Path(context.root, params.path).expanduser()
+    root = path.parent if params.root is None else Path(context.root, params.root).expanduser()
+    columns, rows = read_manifest(path)
+    targets = targets_of(params)
+    require_columns(path, columns, _wanted(params, targets, columns))
+    values = {target.name: [target.read(row.cells) for row in rows] for target in targets}
+    classes = {target.name: target.classes(values[target.name]) for target in targets}
+    infos = {target.name: _info(target, classes[target.name]) for target in targets}
+    made = []
+    for index, row in enumerate(rows):
+        labels = _labels(targets, {name: given[index] for name, given in values.items()}, classes)
+        if labels is not None:
+            made.append(_row(row, labels, params, columns))
+    return TableSource(made, root=root, targets=infos, size=context.size, fit=params.fit)
+
+
+def _wanted(params: TableParams, targets: Sequence[Target], columns: Sequence[str]) -> dict[str, str]:
+    """Return the columns that have to be there, by the setting that names them."""
+    wanted = {"path_column": params.path_column}
+    if params.split_column != "split" or "split" in columns:
+        wanted["split_column"] = params.split_column
+    given = {"group_column": params.group_column, "checksum_column": params.checksum_column}
+    wanted |= {setting: name for setting, name in given.items() if name is not None}
+    return wanted | {f"targets/{target.name}": column for target in targets for column in target.columns}
+
+
+def _info(target: Target, classes: tuple[str, ...]) -> TargetInfo:
+    kind, columns = target.params.kind, target.params.columns
+    shapes = {"class": (), "multilabel": (len(classes),), "continuous": (len(columns),) if columns else ()}
+    names = columns if kind == "continuous" else classes
+    return TargetInfo(kind=kind, names=names, shape=shapes[kind], unit=target.params.unit)
+
+
+def _labels(
+    targets: Sequence[Target], given: Mapping[str, Any], classes: Mapping[str, Sequence[str]]
+) -> dict[str, Any] | None:
+    """Return the labels of a row, without those of classes that are not to be used; None to drop the row."""
+    labels = dict(given)
+    for target in targets:
+        if target.params.others != "error" and target.other(labels[target.name], classes[target.name]):
+            if target.params.others == "drop":
+                return None
+            labels[target.name] = None
+    return labels
+
+
+def _row(row: Cells, labels: Mapping[str, Any], params: TableParams, columns: Sequence[str]) -> TableRow:
+    def cell(column: str | None) -> str | None:
+        value = None if column is None else row.cells[column]
+        return None if value is None else str(value)
+
+    split = cell(params.split_column) if params.split_column in columns else "train"
+    path = cell(params.path_column)
+    if split is None or path is None:
+        empty = params.path_column if path is None else params.split_column
+        raise DataError(Problem(where=row.where, what=f"the cell `{empty}` is empty", exit_code=4))
+    return TableRow(
+        path=path,
+        targets=labels,
+        split=split_name(split, params.splits),
+        group=cell(params.group_column),
+        checksum=cell(params.checksum_column),
+        where=row.where,
+    )

@@ -1,0 +1,93 @@
+"""What this plugin offers, told without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from auxlearn.errors import DataError, PluginError, Problem
+from auxlearn.registry import CheckContext, DataFacts, Provider, hookimpl
+from auxlearn_tables.folder import scan
+from auxlearn_tables.manifest import read_manifest
+from auxlearn_tables.names import split_name
+from auxlearn_tables.params import FolderParams, TableParams
+from auxlearn_tables.targets import targets_of
+
+__all__ = ["auxlearn_data_sources"]
+
+
+@hookimpl
+def auxlearn_data_sources() -> Iterable[Provider]:
+    """Offer `folder` and `table`."""
+    return [
+        Provider(
+            name="folder",
+            summary="Images in folders: root/split/class/*, or root/class/*.",
+            params=FolderParams,
+            build=_build_folder,
+            describe=_describe_folder,
+        ),
+        Provider(
+            name="table",
+            summary="Images named in a CSV or Parquet manifest, with any number of targets.",
+            params=TableParams,
+            build=_build_table,
+            describe=_describe_table,
+            check=_check_table,
+        ),
+    ]
+
+
+def _build_folder(params: FolderParams, context: Any) -> Any:
+    from auxlearn_tables.build import build_folder
+
+    return build_folder(params, context)
+
+
+def _build_table(params: TableParams, context: Any) -> Any:
+    from auxlearn_tables.build import build_table
+
+    return build_table(params, context)
+
+
+def _describe_folder(params: FolderParams) -> DataFacts | None:
+    """Tell what is in the folder, if its place is certain: a relative path is known only with the spec's folder."""
+    if not Path(params.root).is_absolute():
+        return None
+    try:
+        found = scan(Path(params.root), params)
+    except DataError:
+        return None  # `build` says what is wrong
+    splits = tuple(dict.fromkeys(image.split for image in found.images))
+    return DataFacts(targets={params.target: found.classes} if found.classes else {}, splits=splits)
+
+
+def _describe_table(params: TableParams) -> DataFacts | None:
+    """Tell what is in the manifest, if its place is certain."""
+    path = Path(params.path)
+    if not path.is_absolute():
+        return None
+    try:
+        columns, rows = read_manifest(path)
+    except (DataError, PluginError):
+        return None  # `build` says what is wrong
+    targets = targets_of(params)
+    if any(column not in columns for target in targets for column in target.columns):
+        return None
+    names = {t.name: t.classes([t.read(r.cells) for r in rows]) if t.params.kind == "class" else () for t in targets}
+    splits = (split_name(str(row.cells.get(params.split_column) or "train"), params.splits) for row in rows)
+    return DataFacts(targets=names, splits=tuple(dict.fromkeys(splits)))
+
+
+def _check_table(params: TableParams, context: CheckContext) -> Iterable[Problem]:  # noqa: ARG001
+    """Find targets that are declared against themselves."""
+    for target in targets_of(params):
+        where = f"/targets/{target.name.replace('~', '~0').replace('/', '~1')}"
+        if target.params.kind != "continuous" and len(target.params.columns) > 1:
+            what = f"a {target.params.kind} target has {len(target.params.columns)} columns"
+            yield Problem(where=f"{where}/columns", what=what, allowed="one, or kind `continuous`")
+        if target.params.kind == "continuous" and target.params.classes:
+            yield Problem(where=f"{where}/classes", what="a continuous target has no classes")
+        if len(set(target.params.classes)) < len(target.params.classes):
+            yield Problem(where=f"{where}/classes", what="a class is named twice")
