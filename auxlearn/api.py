@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from auxlearn.errors import AuxlearnError
-from auxlearn.spec.load import load_spec
+from auxlearn.spec import load_spec
 
 if TYPE_CHECKING:
     from auxlearn.registry import Registry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import sys
@@ -20,6 +21,10 @@ from filelock import FileLock, Timeout
 from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem, SpecError
 from auxlearn.spec.models import Choice, Spec
 from auxlearn.training.checkpoint import Checkpoints, write_atomically
+
+# What a run writes; a folder with anything else in it is not removed.
+_NAMES = "spec.json|resolved.json|manifest.json|status.json|drawn.json|metrics.jsonl|train.log|report.html"
+_OWN = re.compile(rf"(\.?({_NAMES})(\.\d+)?)|\.lock|checkpoints|export|figures|csv|tensorboard|wandb|mlflow")
 
 __all__ = ["RunFolder", "environment", "plugins_of"]
 
@@ -45,7 +50,7 @@ class RunFolder:
             SpecError: If there is something that may not be removed.
         """
         if self.path.exists() and any(self.path.iterdir()):
-            is_run = (self.path / "spec.json").is_file() and (self.path / "manifest.json").is_file()
+            is_run = all(_OWN.fullmatch(entry.name) for entry in self.path.iterdir())
             if not overwrite or not is_run:
                 fix = f"auxlearn resume {self.path}, or --overwrite" if is_run else "another --out"
                 what = "there is a run already" if is_run else "the folder is not empty, and not a run"

@@ -33,7 +33,7 @@ _DEFAULT_EPOCHS = 30
 
 def prepare_data(spec: Spec) -> Prepared:
     """Return the data of `spec`: divided, checked, cached as it says."""
-    return prepare(build_source(spec), spec.data.keys, spec.seed)
+    return prepare(build_source(spec), spec.data.keys, seed=spec.seed, batch_size=spec.train.batch_size)
 
 
 def shape_of(data: Prepared) -> DataShape:

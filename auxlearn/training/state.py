@@ -78,14 +78,20 @@ def _pack_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
 
 def _unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], packed: Mapping[str, Any]) -> None:
     state: dict[int, dict[str, Any]] = {int(number): dict(rest) for number, rest in packed["rest"].items()}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor
+        state.setdefault(int(number), {})[name] = _laid_out_like(parameters[int(number)], tensor)
     groups = [
         {name: _as_before(value, ours.get(name)) for name, value in theirs.items()}
         for ours, theirs in zip(optimizer.param_groups, packed["groups"], strict=True)
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Return `tensor` in the memory format of `parameter`: fused optimizers go through both as flat memory."""
+    return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
 def _as_before(value: Any, like: Any) -> Any:
