@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from kornia.augmentation import AugmentationBase2D
+from kornia.augmentation import GeometricAugmentationBase2D
 from kornia.augmentation.random_generator.base import RandomGeneratorBase
+from kornia.constants import Resample
 from torch import Tensor
 
 from auxlearn_puzzling.tiles import invert_order, puzzle
@@ -33,13 +34,14 @@ class _OrderGenerator(RandomGeneratorBase):
         return {"order": order.expand(batch_shape[0], -1)}
 
 
-class RandomTileShuffle(AugmentationBase2D):
+class RandomTileShuffle(GeometricAugmentationBase2D):
     """Cut each image into a grid of tiles and shuffle them.
 
     Unlike kornia's `RandomJigsaw`, it numbers tiles *and* positions row by row, so an order is its own label and the
     identity leaves the image alone; it may draw the identity; it works for any image size (see `puzzle`); it draws
-    for all rows at once and reads nothing back from the device. Masks are shuffled along with the image; boxes and
-    key points raise NotImplementedError, as no matrix describes where they go.
+    for all rows at once and reads nothing back from the device. Masks are shuffled along with the image, and `inverse`
+    puts the tiles back. No matrix describes the transform: `transform_matrix` is NaN for images that were shuffled,
+    and boxes and key points raise NotImplementedError.
 
     Args:
         grid: Tiles along each side.
@@ -64,12 +66,14 @@ class RandomTileShuffle(AugmentationBase2D):
         torch.Size([4, 9])
     """
 
+    _compute_matrix_lazily = True
+
     def __init__(self, grid: int = 3, p: float = 0.5, same_on_batch: bool = False, keepdim: bool = False) -> None:
         if grid < 2:
             raise ValueError(f"Parameter `grid` should be at least 2, found {grid}.")
         super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
         self._param_generator = _OrderGenerator(grid)
-        self.flags = {"grid": grid}
+        self.flags = {"grid": grid, "resample": Resample.BILINEAR}
 
     @property
     def order(self) -> Tensor:
@@ -87,33 +91,39 @@ class RandomTileShuffle(AugmentationBase2D):
         flags: dict[str, Any],
         transform: Tensor | None = None,
     ) -> Tensor:
-        """Shuffle every image; kornia then keeps those that `p` selects."""
-        return puzzle(input, params["order"].to(input.device, non_blocking=True), flags["grid"])
+        """Shuffle every image, or mask; kornia then keeps those that `p` selects."""
+        return self._puzzle(input, params["order"], flags)
 
-    def apply_transform_mask(
+    def inverse_inputs(
         self,
         input: Tensor,  # noqa: A002
         params: dict[str, Tensor],
         flags: dict[str, Any],
         transform: Tensor | None = None,
+        **kwargs: Any,
     ) -> Tensor:
-        """Shuffle every mask like its image, without mixing labels."""
-        return puzzle(input, params["order"].to(input.device, non_blocking=True), flags["grid"], "nearest-exact")
+        """Put the tiles back where `p` selected the image."""
+        restored = self._puzzle(input, invert_order(params["order"]), {**flags, **kwargs})
+        blended: Tensor = self._blend_by_prob(restored, input, self._gate(params))
+        return blended
 
-    def apply_non_transform_mask(
-        self,
-        input: Tensor,  # noqa: A002
-        params: dict[str, Tensor],
-        flags: dict[str, Any],
-        transform: Tensor | None = None,
-    ) -> Tensor:
-        """Leave the mask of an image that is not shuffled alone."""
-        return input
+    def compute_transformation(self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]) -> Tensor:  # noqa: A002
+        """Return NaN: no affine map says where the pixels went."""
+        return torch.full_like(self.identity_matrix(input), torch.nan)
 
-    def inverse(self, images: Tensor, params: dict[str, Tensor] | None = None) -> Tensor:
-        """Return the images with their tiles put back, by the last call or by `params`."""
-        params = self._params if params is None else params
-        undo = {**params, "order": invert_order(params["order"])}
-        restored: Tensor = self.transform_inputs(images, undo, self.flags)
-        self._params = params
-        return restored
+    def compute_inverse_transformation(self, transform: Tensor) -> Tensor:
+        """Return `transform`: NaN where the image was shuffled, the identity elsewhere."""
+        return transform
+
+    def apply_transform_box(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse boxes: a shuffle tears them apart."""
+        raise NotImplementedError("RandomTileShuffle moves images and masks; a box has no place among shuffled tiles.")
+
+    def apply_transform_keypoint(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse key points."""
+        raise NotImplementedError("RandomTileShuffle moves images and masks, no key points.")
+
+    @staticmethod
+    def _puzzle(images: Tensor, order: Tensor, flags: dict[str, Any]) -> Tensor:
+        mode = "nearest-exact" if flags["resample"] == Resample.NEAREST else "bilinear"
+        return puzzle(images, order.to(images.device, non_blocking=True), flags["grid"], mode)

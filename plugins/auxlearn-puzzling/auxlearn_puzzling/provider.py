@@ -30,9 +30,7 @@ class PuzzlingParams:
     reduction: Literal["sum", "mean"] = option(
         "sum", help="Over the tiles of an image: the paper's sum, or a mean that does not grow with the grid."
     )
-    hidden: int = option(
-        0, ge=0, help="Width of a hidden ReLU layer before the heads; 0, as in the paper, for none."
-    )
+    hidden: int = option(0, ge=0, help="Width of a hidden ReLU layer before the heads; 0, as in the paper, for none.")
     level: int | None = option(
         None, help="Feature map to pool for the heads: 0 the finest, -1 the coarsest; null for the pooled feature."
     )
