@@ -9,6 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auxlearn.api import RunResult as RunResult
+    from auxlearn.api import load_run as load_run
+    from auxlearn.api import resume as resume
+    from auxlearn.api import run as run
+    from auxlearn.api import validate as validate
     from auxlearn.learning.learner import Learner as Learner
     from auxlearn.learning.learner import StepResult as StepResult
     from auxlearn.learning.plan import Moment as Moment
@@ -22,11 +27,28 @@ _HOMES = {
     "Arrangement": "auxlearn.spec.models",
     "Learner": "auxlearn.learning.learner",
     "Moment": "auxlearn.learning.plan",
+    "RunResult": "auxlearn.api",
     "StepResult": "auxlearn.learning.learner",
     "Trainer": "auxlearn.training.trainer",
+    "load_run": "auxlearn.api",
+    "resume": "auxlearn.api",
+    "run": "auxlearn.api",
+    "validate": "auxlearn.api",
 }
 
-__all__ = ["Arrangement", "Learner", "Moment", "StepResult", "Trainer", "__version__"]
+__all__ = [
+    "Arrangement",
+    "Learner",
+    "Moment",
+    "RunResult",
+    "StepResult",
+    "Trainer",
+    "__version__",
+    "load_run",
+    "resume",
+    "run",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,7 @@ class RunResult:
         test: The scores on `test`, if there is one.
         history: Every line of `metrics.jsonl`.
         model: The selected weights as a model without the auxiliary parts.
+        rank: Which process this is: the first, 0, has written the files and reports.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class RunResult:
     test: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
     model: TrainedModel
+    rank: int = 0
 
 
 def run(
@@ -92,6 +94,7 @@ def run(
 
 def resume(
     path: str | Path,
+    overrides: Sequence[str] = (),
     *,
     allow_inexact: bool = False,
     plugins: Sequence[ModuleType] = (),
@@ -102,6 +105,7 @@ def resume(
 
     Args:
         path: The run folder.
+        overrides: Changes of settings that cannot change the result, e.g. `"data.workers=4"`.
         allow_inexact: Go on although threads, devices, versions or data differ, so that bits may.
         plugins: Modules with hooks, besides the installed plugins.
         registry: What exists, instead of what discovery finds.
@@ -116,7 +120,7 @@ def resume(
 
     folder = RunFolder(path)
     manifest = folder.read("manifest.json")
-    read = load_spec(folder.read("spec.json"), registry=registry, plugins=plugins)
+    read = load_spec(folder.read("spec.json"), overrides, registry=registry, plugins=plugins)
     read = attrs.evolve(read, root=manifest["root"])
     fabric = fabric_of(read)
     fabric.launch()
@@ -210,7 +214,8 @@ def _go(
     if fabric.is_global_zero:
         folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best)
     model = TrainedModel.of(fit.trainer.scored, fit.trainer.learner.augmentation.preprocess)
-    return RunResult(path=folder.path, best=best, test=test, history=fit.recorder.history(), model=model)
+    history = fit.recorder.history()
+    return RunResult(path=folder.path, best=best, test=test, history=history, model=model, rank=fabric.global_rank)
 
 
 def _best(fit: Fit) -> dict[str, Any]:

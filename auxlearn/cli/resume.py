@@ -14,6 +14,9 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser("resume", help="go on with an interrupted run", description=text)
     parser.add_argument("path", metavar="DIR", help="the run folder")
     parser.add_argument(
+        "overrides", nargs="*", metavar="a.b=c", help="settings that cannot change the result, e.g. data.workers=4"
+    )
+    parser.add_argument(
         "--allow-inexact", action="store_true", help="go on although threads, devices, versions or data differ"
     )
     parser.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
@@ -31,9 +34,11 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     result = api.resume(
         args.path,
+        args.overrides,
         allow_inexact=args.allow_inexact,
         registry=args.registry(),
         reporter=make_reporter(quiet=args.quiet),
     )
-    report(result, as_json=args.json)
+    if result.rank == 0:
+        report(result, as_json=args.json)
     return 0

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
         registry=args.registry(),
         reporter=make_reporter(quiet=args.quiet),
     )
-    report(result, as_json=args.json)
+    if result.rank == 0:
+        report(result, as_json=args.json)
     return 0
 
 

@@ -15,14 +15,18 @@ from auxlearn.training.folder import RunFolder, environment, plugins_of
 
 __all__ = ["check_same_run", "differences"]
 
+# Settings that cannot change a bit of the result.
+_FREE = ("/data/workers", "/data/timeout", "/data/cache", "/data/cache_dir", "/checkpoint")
+
 
 def check_same_run(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric, *, allow_inexact: bool) -> None:
     """Raise a CheckpointError if the run in `folder` would not go on bit for bit.
 
-    A changed spec is always refused. What changes bits only, i.e. versions, threads, devices and a data set whose
+    A changed spec is always refused, but for settings that cannot change the result, such as `data.workers`. What changes bits only, i.e. versions, threads, devices and a data set whose
     fingerprint differs, is allowed with `allow_inexact`.
     """
-    problems = list(differences(folder.read("resolved.json"), spec.resolved))
+    changed = differences(folder.read("resolved.json"), spec.resolved)
+    problems = [p for p in changed if not any(p.where == free or p.where.startswith(f"{free}/") for free in _FREE)]
     if not allow_inexact:
         problems += _circumstances(spec, folder, data, fabric)
     if problems:

@@ -20,7 +20,7 @@ import torch._dynamo
 torch.set_num_threads(1)
 
 import auxlearn.api  # noqa: E402
-import auxlearn.training.session  # noqa: E402, F401
+import auxlearn.training.session  # noqa: E402
 from auxlearn.testing import plugin  # noqa: E402
 
 SPEC = {
@@ -50,7 +50,7 @@ def attempt(folder: Path, kill_after: float | None) -> int:
                 auxlearn.api.resume(folder, plugins=[plugin])
             else:
                 auxlearn.api.run(SPEC, out=folder, overwrite=True, plugins=[plugin])
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             print(f"child: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
