@@ -115,9 +115,6 @@ def test_inverse_puts_the_tiles_back():
 def test_a_pipeline_can_be_undone():
     steps = (RandomTileShuffle(grid=3, p=0.7), K.RandomHorizontalFlip(), RandomTileShuffle(grid=2, p=0.7))
     pipeline = K.AugmentationSequential(*steps, data_keys=["input"])
-        RandomTileShuffle(grid=2, p=0.7),
-        data_keys=["input"],
-    )
     images = torch.rand(8, 3, 12, 12)
     torch.testing.assert_close(pipeline.inverse(pipeline(images)), images)
 
