@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _LONGEST = 80
+_LONGEST_PROBLEM = 4000
 _MOST_PROBLEMS = 20
 
 
@@ -79,7 +80,7 @@ class Problem:
         parts += [f"allowed: {self.allowed}"] if self.allowed else []
         parts += [f'did you mean "{self.meant}"?'] if self.meant else []
         parts += [f"fix: {self.fix}"] if self.fix else []
-        return "; ".join(parts)
+        return escape("; ".join(parts), _LONGEST_PROBLEM)
 
 
 class AuxlearnError(Exception):

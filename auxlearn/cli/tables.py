@@ -6,10 +6,13 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from auxlearn.errors import escape
+
 __all__ = ["table"]
 
 _GAP = "  "
 _NARROWEST = 24
+_LONGEST = 2000
 
 
 def table(rows: Iterable[Sequence[str]], header: Sequence[str], width: int | None = None) -> str:
@@ -20,7 +23,7 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str], width: int | Non
     a     one
     bc    two
     """
-    lines = [header, *rows]
+    lines = [[escape(cell, _LONGEST) for cell in line] for line in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header) - 1)]
     before = sum(widths) + len(_GAP) * len(widths)
     rest = max(_NARROWEST, (width or shutil.get_terminal_size((120, 24)).columns) - before)

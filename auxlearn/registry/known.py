@@ -16,6 +16,8 @@ __all__ = ["KNOWN", "RESERVED"]
 KNOWN: Mapping[tuple[Kind, str], str] = {
     ("backbone", "timm"): "auxlearn-timm",
     ("optimizer", "timm"): "auxlearn-timm",
+    ("schedule", "timm_cosine"): "auxlearn-timm",
+    ("schedule", "timm_wsd"): "auxlearn-timm",
     ("exporter", "timm"): "auxlearn-timm",
     ("augmentation", "none"): "auxlearn-kornia",
     ("augmentation", "weak"): "auxlearn-kornia",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from auxlearn.errors import Problem, error_of, nearest
+from auxlearn.errors import Problem, error_of, escape, nearest
 from auxlearn.registry.known import KNOWN
 from auxlearn.registry.provider import Kind, Provider
 
@@ -114,10 +114,10 @@ class Registry:
         return offers[0]
 
     def _unknown(self, kind: Kind, name: str) -> Problem:
-        word = kind.replace("_", " ")
+        word = f'{kind.replace("_", " ")} "{escape(name)}"'
         culprit = next(self._culprits(kind, name), None)
         if culprit:
-            return attrs.evolve(culprit, what=f'{word} "{name}" is not available: {culprit.what}', exit_code=3)
+            return attrs.evolve(culprit, what=f"{word} is not available: {culprit.what}", exit_code=3)
         offers = self.of_kind(kind)
         names = [found.provider.name for found in offers]
         short = name.rpartition(":")[2]
@@ -125,7 +125,7 @@ class Registry:
         if short in names:
             meant = next(found.full_name for found in offers if found.provider.name == short)
         return Problem(
-            what=f'no {word} "{name}" is installed',
+            what=f"no {word} is installed",
             allowed=", ".join(f"{found.provider.name} ({found.distribution})" for found in offers) or None,
             meant=meant,
             fix=self._remedy(kind, short, meant),

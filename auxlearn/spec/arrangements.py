@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from auxlearn.errors import Problem, nearest
+from auxlearn.errors import Problem, escape, nearest
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import Arrangement, Ramp, TrainKeys
 from auxlearn.spec.pointers import Path
@@ -74,7 +74,7 @@ def _check_names(item: Selected, primary: Mapping[str, Selected]) -> Found:
     for index, name in enumerate(supervise if isinstance(supervise, tuple) else ()):
         if name not in primary:
             problem = Problem(
-                what=f'there is no primary task "{name}"',
+                what=f'there is no primary task "{escape(name)}"',
                 allowed=", ".join(primary) or "an empty list, as there is no primary task",
                 meant=nearest(name, primary),
             )

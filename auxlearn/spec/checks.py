@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts
@@ -27,8 +26,8 @@ def check(assembly: Assembly) -> None:
         (("train",), _check_train),
         (("train", "schedule"), _check_warmup),
         (("data",), _check_data),
-        (("evaluate",), _check_monitor),
-        (("optimizer",), _check_parts),
+        (("evaluate", "primary", "pretext"), _check_monitor),
+        (("optimizer", "primary", "pretext"), _check_parts),
     )
     found = [item for needs, look in checks if assembly.valid(*needs) for item in look(assembly)]
     for path, problem in found:
@@ -36,13 +35,12 @@ def check(assembly: Assembly) -> None:
 
 
 def _check_tasks(assembly: Assembly) -> Found:
-    names = {section: assembly.document.get(section, {}) for section in ("primary", "pretext")}
-    if not any(names.values()):
+    primary, pretext = (assembly.document.get(section, {}) for section in ("primary", "pretext"))
+    if not primary and not pretext:
         yield (), Problem(what="there is no task to train", fix='name one in "primary" or "pretext"')
-    if all(isinstance(entries, dict) for entries in names.values()):
-        for name in names["pretext"]:
-            if name in names["primary"]:
-                yield ("pretext", name), Problem(what="a primary task has the same name", fix="rename one of them")
+    if isinstance(primary, dict) and isinstance(pretext, dict):
+        for name in primary.keys() & pretext.keys():
+            yield ("pretext", name), Problem(what="a primary task has the same name", fix="rename one of them")
 
 
 def _check_distributions(assembly: Assembly) -> Found:
@@ -132,7 +130,7 @@ def _check_data(assembly: Assembly) -> Found:
 def _check_monitor(assembly: Assembly) -> Found:
     keys: EvaluateKeys = assembly.plain["evaluate"]
     task, slash, _ = keys.monitor.metric.partition("/") if keys.monitor else ("", "", "")
-    names = _task_names(assembly)
+    names = [name for _, name in _tasks(assembly)]
     if slash and task not in names:
         what = f'there is no task "{escape(task)}"'
         problem = Problem(what=what, allowed=", ".join(names) or None, meant=nearest(task, names))
@@ -141,20 +139,15 @@ def _check_monitor(assembly: Assembly) -> Found:
 
 def _check_parts(assembly: Assembly) -> Found:
     keys: OptimizerKeys = assembly.selected["optimizer",].keys
-    tasks = [f"{section}.{name}" for section in ("primary", "pretext") for name in _names(assembly, section)]
-    known = ["backbone", "primary", "pretext", "balance", "shared", *tasks]
+    known = ["backbone", "primary", "pretext", "balance", "shared"]
+    known += [f"{section}.{name}" for section, name in _tasks(assembly)]
     for part in keys.lr_scale:
         if part not in known and not part.startswith("shared."):
-            problem = Problem(
-                what=f'there is no part "{escape(part)}"', allowed=", ".join(known), meant=nearest(part, known)
-            )
+            what = f'there is no part "{escape(part)}"'
+            problem = Problem(what=what, allowed=", ".join(known), meant=nearest(part, known))
             yield ("optimizer", "lr_scale", part), problem
 
 
-def _names(assembly: Assembly, section: str) -> list[str]:
-    entries: Any = assembly.document.get(section, {})
-    return list(entries) if isinstance(entries, dict) else []
-
-
-def _task_names(assembly: Assembly) -> list[str]:
-    return [*_names(assembly, "primary"), *_names(assembly, "pretext")]
+def _tasks(assembly: Assembly) -> list[tuple[str, str]]:
+    """Return section and name of every task, also of those that are not valid."""
+    return [(section, name) for section in ("primary", "pretext") for name in assembly.document.get(section, {})]

@@ -48,7 +48,7 @@ def problems_of(validator: Validator, value: Any, path: Path = ()) -> Iterator[t
     """Yield what is wrong with `value`, which stands at `path` of the document."""
     for error in itertools.islice(validator.iter_errors(value), _MOST):
         place = (*path, *error.absolute_path)
-        yield place, _problem(error, place)
+        yield place, _problem(error, place, validator.schema)
 
 
 @functools.cache
@@ -104,7 +104,7 @@ def _names(_: Validator, names: Mapping[str, str], instance: Any, __: Mapping[st
             yield ValidationError(key, path=(key,), instance=names["pattern"])
 
 
-def _problem(error: Any, place: Path) -> Problem:
+def _problem(error: Any, place: Path, root: Any) -> Problem:
     keyword, where = error.validator, pointer(place)
     if keyword == "additionalProperties" and error.validator_value is False:
         return _unknown_key(error.message, list(error.instance.get("properties", {})), where)
@@ -113,10 +113,20 @@ def _problem(error: Any, place: Path) -> Problem:
     if keyword == "propertyNames":
         what = f'"{escape(error.message)}" is no name'
         return Problem(where=where, what=what, allowed="lower case letters, digits and underscores, a letter first")
-    schema = error.schema
+    schema = _stated(error, root)
     known = [word for word in schema.get("enum", schema.get("then", {}).get("enum", ())) if isinstance(word, str)]
     meant = nearest(error.instance, known) if isinstance(error.instance, str) else None
     return Problem(where=where, what=f"found {show(error.instance)}", allowed=describe(schema), meant=meant)
+
+
+def _stated(error: Any, root: Any) -> Any:
+    """Return the schema of the place: of all members of a union, where only one of them was looked at."""
+    steps = list(error.absolute_schema_path)[:-1]
+    if not steps or steps[-1] != "then":
+        return error.schema
+    for step in steps[:-1]:
+        root = root[step]
+    return root
 
 
 def _unknown_key(key: str, known: list[str], where: str) -> Problem:
@@ -144,7 +154,7 @@ def _describe_type(name: str, schema: Mapping[str, Any]) -> str:
     if values is not None and name in schema["if"]["type"]:
         return ", ".join(show(value) for value in values) if name == schema["if"]["type"][0] else ""
     if name in ("integer", "number"):
-        bounds = [f"{word} {schema[key]:g}" for key, word in _BOUNDS.items() if key in schema]
+        bounds = [f"{word} {show(schema[key])}" for key, word in _BOUNDS.items() if key in schema]
         return ", ".join([_NAMES[name], *bounds])
     if name == "string" and "pattern" in schema:
         return f"a string that matches {schema['pattern']}"
