@@ -88,7 +88,8 @@ def probe_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -
     """
 
     def measure(image: Image.Image) -> tuple[int, int]:
-        turned = image.getexif().get(0x0112, 1) >= 5  # the orientations that swap the axes
+        # The orientations from 5 on swap the axes; Pillow has done so already for TIFF.
+        turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
 
     return _opened(path, max_pixels, measure)

@@ -16,14 +16,14 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset, get_worker_info
 
 from auxlearn.data.batch import Batch
 from auxlearn.data.collate import Collate, Columns, to_batch
 from auxlearn.data.order import Order, Row
 from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource
-from auxlearn.errors import DataError, Problem
+from auxlearn.errors import DataError, Problem, escape
 from auxlearn.seeds import derive_seed
 
 __all__ = ["Failure", "Loader", "eval_loader", "lost_worker", "train_loader"]
@@ -34,14 +34,11 @@ class Failure:
     """What went wrong in a worker; an exception raised there would arrive as a text with a traceback in it."""
 
     problems: tuple[Problem, ...]
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
     def error(self) -> DataError:
         """Return the error to raise in the main process."""
-        error = DataError(self.problems)
-        if self.note:
-            error.add_note(self.note)
-        return error
+        return _noted(DataError(self.problems), self.notes)
 
 
 class Loader:
@@ -187,20 +184,18 @@ class _Reader(Dataset[Any]):
         indices = [index for _, index in rows]
         names = _Names(self.name, self.split, indices)
         try:
-            with _generators_restored():
-                columns = self._read(rows, indices, names)
+            columns = self._read(rows, indices, names)
         except DataError as error:
-            return Failure(error.problems)
-        except Exception as error:  # a mistake in somebody's data set: say in which row, and keep its traceback
-            text = f"reading failed with {type(error).__name__}: {error}"
-            return Failure((problem(names[0], text),), traceback.format_exc())
+            return Failure(error.problems, tuple(getattr(error, "__notes__", ())))
+        except Exception as error:
+            return Failure((_bug(f"{names[0]} ...", error),), (traceback.format_exc(),))
         return columns | {"ids": torch.tensor(indices)}
 
     def _read(self, rows: Sequence[Row], indices: list[int], names: Sequence[str]) -> Columns:
         whole = getattr(self.dataset, "__getitems__", None)
-        if whole is None:
-            return self.collate.items(self._each(rows, names), names)
-        self._seed_globally("batch", *rows[0])
+        if whole is None or isinstance(self.dataset, Subset):  # which has it even if what it is a part of has not
+            with _generators_restored():
+                return self.collate.items(self._each(rows, names), names)
         read = whole(indices)
         return self.collate.whole(read, names) if isinstance(read, Mapping) else self.collate.items(read, names)
 
@@ -208,14 +203,18 @@ class _Reader(Dataset[Any]):
         """Return the items; the problems of all of them come together."""
         items: list[Mapping[str, Any]] = []
         problems: list[Problem] = []
-        for epoch, index in rows:
+        notes: list[str] = []
+        for position, (epoch, index) in enumerate(rows):
             self._seed_globally("row", epoch, index)
             try:
                 items.append(self.dataset[index])
             except DataError as error:
                 problems += error.problems
+            except Exception as error:
+                problems.append(_bug(names[position], error))
+                notes = notes or [traceback.format_exc()]
         if problems:
-            raise DataError(problems)
+            raise _noted(DataError(problems), notes)
         return items
 
     def _seed_globally(self, *what: object) -> None:
@@ -223,6 +222,17 @@ class _Reader(Dataset[Any]):
         torch.default_generator.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
+
+
+def _bug(where: str, error: Exception) -> Problem:
+    """Return the problem of a row whose data set has a mistake; its traceback goes along as a note."""
+    return problem(where, f"reading failed with {type(error).__name__}: {escape(error, 300)}")
+
+
+def _noted(error: DataError, notes: Sequence[str]) -> DataError:
+    for note in notes:
+        error.add_note(note)
+    return error
 
 
 class _Names(Sequence[str]):
@@ -240,7 +250,10 @@ class _Names(Sequence[str]):
 
 @contextmanager
 def _generators_restored() -> Iterator[None]:
-    """Leave the global generators of torch, numpy and Python as they were before the block."""
+    """Leave the global generators of torch, numpy and Python as they were; a worker's own matter to nobody."""
+    if get_worker_info() is not None:
+        yield
+        return
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         yield

@@ -30,11 +30,14 @@ class Selection(DataSource):
     def __init__(self, base: DataSource, parts: Mapping[str, Sequence[Part]]) -> None:
         self.base, self.parts = base, {split: tuple(made) for split, made in parts.items()}
         self.inputs, self.targets, self.splits = base.inputs, base.targets, tuple(parts)
+        self._datasets: dict[str, Dataset[Any]] = {}
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`: where they are all rows of one split of the base, its own data set."""
-        made = [_picked(self.base.dataset(origin), rows) for origin, rows in self.parts[split]]
-        return made[0] if len(made) == 1 else ConcatDataset(made)
+        if split not in self._datasets:
+            made = [_picked(self.base.dataset(origin), rows) for origin, rows in self.parts[split]]
+            self._datasets[split] = made[0] if len(made) == 1 else ConcatDataset(made)
+        return self._datasets[split]
 
     def labels(self, split: str, target: str) -> Sequence[Any] | None:
         """Return every row's label for a class target, or None if the base does not tell."""
