@@ -158,17 +158,24 @@ def validate(
     return read
 
 
-def load_run(path: str | Path, *, which: str = "best", plugins: Sequence[ModuleType] = ()) -> LoadedRun:
+def load_run(
+    path: str | Path,
+    *,
+    which: str | int = "best",
+    plugins: Sequence[ModuleType] = (),
+    registry: Registry | None = None,
+) -> LoadedRun:
     """Return a run for use: its model, its predictions, its exports.
 
     Args:
         path: The run folder.
         which: `"best"`, `"last"`, or the step of a checkpoint.
         plugins: Modules with hooks, besides the installed plugins.
+        registry: What exists, instead of what discovery finds.
     """
     from auxlearn.results.loaded import LoadedRun
 
-    return LoadedRun.open(path, which=which, plugins=plugins)
+    return LoadedRun.open(path, which=which, plugins=plugins, registry=registry)
 
 
 def _describe(folder: RunFolder, spec: Spec, data: Any, fabric: Any) -> None:
@@ -200,7 +207,7 @@ def _go(
     from auxlearn.results.model import TrainedModel
     from auxlearn.training.initial import take_over
     from auxlearn.training.progress import Logged, Silent
-    from auxlearn.training.session import make_fit
+    from auxlearn.training.session import make_fit, shape_of
 
     told = Logged(reporter or Silent(), folder.path / "train.log") if fabric.is_global_zero else Silent()
     fit = make_fit(spec, data, fabric, folder, told)
@@ -213,7 +220,7 @@ def _go(
     best = _best(fit)
     if fabric.is_global_zero:
         folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best)
-    model = TrainedModel.of(fit.trainer.scored, fit.trainer.learner.augmentation.preprocess)
+    model = TrainedModel.of(fit.trainer.scored, fit.trainer.learner.augmentation.preprocess, shape_of(data))
     history = fit.recorder.history()
     return RunResult(path=folder.path, best=best, test=test, history=history, model=model, rank=fabric.global_rank)
 

@@ -1,0 +1,156 @@
+"""`LoadedRun`: a run of earlier, for use: its model, its predictions, its scores, its exports."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import torch
+
+from auxlearn.errors import CheckpointError, DataError, Problem, nearest
+from auxlearn.evaluation import score
+from auxlearn.learning.identity import Identity
+from auxlearn.registry import Registry, discover
+from auxlearn.results.answers import Answer
+from auxlearn.results.model import TrainedModel
+from auxlearn.results.predictor import Images
+from auxlearn.results.rebuilding import KEPT, build_model, load_weights
+from auxlearn.spec import load_spec
+from auxlearn.training.build import DataShape
+from auxlearn.training.folder import RunFolder
+from auxlearn.training.initial import find_checkpoint, kept_weights
+
+__all__ = ["LoadedRun"]
+
+
+@attrs.define(eq=False, kw_only=True, slots=False)
+class LoadedRun:
+    """A run folder, opened at one of its checkpoints. `LoadedRun.open` makes it.
+
+    The data and the plugins of pretext tasks need not be there. Where training kept a moving average of the
+    weights, the average is what is loaded, as it is what was scored.
+
+    Attributes:
+        path: The run folder.
+        spec: The resolved spec, as JSON.
+        step: The step of the weights.
+        averaged: Whether the weights are the moving average.
+        selection: The best scoring as the checkpoint knew it: `step` and `value`.
+        data: What was known about the data.
+        model: The trained model, on the CPU.
+        registry: The plugins that were found.
+    """
+
+    path: Path
+    spec: Mapping[str, Any]
+    step: int
+    averaged: bool
+    selection: Mapping[str, Any]
+    data: DataShape
+    model: TrainedModel
+    registry: Registry
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        which: str | int = "best",
+        plugins: Sequence[ModuleType] = (),
+        registry: Registry | None = None,
+    ) -> LoadedRun:
+        """Open a run.
+
+        Args:
+            path: The run folder, or one of its checkpoints.
+            which: `"best"`, `"last"`, or the step of a checkpoint.
+            plugins: Modules with hooks, besides the installed plugins.
+            registry: What exists, instead of what discovery finds.
+
+        Raises:
+            CheckpointError: If it is no run, or the checkpoint is missing or damaged.
+            PluginError: If the plugin of the backbone, of a primary task or of the augmentation is missing.
+        """
+        checkpoints, step = find_checkpoint(path, str(which))
+        folder = RunFolder(checkpoints.folder.parent)
+        snapshot = checkpoints.load(step)
+        found = registry or discover(plugins)
+        spec, data = folder.read("resolved.json"), _recorded_shape(folder)
+        model = build_model(spec, data, found)
+        load_weights(model, kept_weights(snapshot.model), str(checkpoints.path(step)))
+        return cls(
+            path=folder.path,
+            spec=spec,
+            step=step,
+            averaged=any(name.startswith("ema.") for name in snapshot.model),
+            selection=snapshot.state["extra"]["selection"],
+            data=data,
+            model=model,
+            registry=found,
+        )
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """Every line of `metrics.jsonl`."""
+        try:
+            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            where = str(self.path / "metrics.jsonl")
+            raise CheckpointError(Problem(where=where, what=f"cannot be read: {error}")) from None
+
+    def predict(self, images: Images) -> list[dict[str, Answer]]:
+        """Return what each task says about each image, as `TrainedModel.predict` does."""
+        return self.model.predict(images)
+
+    def score(self, split: str = "test") -> dict[str, Any]:
+        """Return the metrics of each task on `split`, computed anew as training computes them.
+
+        Raises:
+            DataError: If the data is not there, or has no such split.
+        """
+        from auxlearn.training.session import fabric_of, make_feed, prepare_data
+
+        if not self.spec["primary"]:
+            raise DataError(Problem(where=str(self.path), what="the run has no primary task that could be scored"))
+        spec = load_spec(_scorable(self.spec), registry=self.registry)
+        spec = attrs.evolve(spec, root=RunFolder(self.path).read("manifest.json")["root"])
+        data = prepare_data(spec)
+        if split not in data.splits:
+            what, known = f'the data has no split "{split}"', ", ".join(data.splits)
+            raise DataError(Problem(where=str(self.path), what=what, allowed=known, meant=nearest(split, data.splits)))
+        fabric = fabric_of(spec)
+        feed = make_feed(spec, data, fabric)
+        model = copy.deepcopy(self.model).to(fabric.device)
+        if spec.train.channels_last:
+            model.to(memory_format=torch.channels_last)
+        return score(
+            model.backbone,
+            dict(model.tasks()),
+            Identity(model.preprocess),
+            feed.evaluation(split, spec.evaluate.batch_size),
+            device=fabric.device,
+            precision=fabric.autocast,
+        )
+
+
+def _scorable(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a resolved spec that says what to score, for one process."""
+    kept = {name: spec[name] for name in (*KEPT, "auxlearn", "name", "seed", "data", "evaluate")}
+    return {**kept, "train": {**spec["train"], "devices": 1, "nodes": 1, "strategy": "auto", "accumulate": 1}}
+
+
+def _recorded_shape(folder: RunFolder) -> DataShape:
+    try:
+        return DataShape.from_json(folder.read("manifest.json")["data"]["shape"])
+    except (KeyError, TypeError) as error:
+        where = str(folder.path / "manifest.json")
+        raise CheckpointError(Problem(where=where, what=f"lacks the shape of the data: {error!r}")) from None

@@ -1,0 +1,158 @@
+"""`TrainedModel`: what training was for, without the auxiliary parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from auxlearn.learning import Backbone, Features, Preprocess, PrimaryTask, Shared
+from auxlearn.results.answers import Answer, task_facts
+from auxlearn.results.predictor import Images, Predictor
+from auxlearn.training.build import DataShape
+
+__all__ = ["Program", "TrainedModel"]
+
+
+class TrainedModel(nn.Module):
+    """A backbone and its primary tasks, as an ordinary module in evaluation mode.
+
+    Its state dict has `backbone.*` and `primary.<name>.*` (and `shared.<name>.*`, if primary tasks share a module),
+    under the same names as during training.
+
+    Args:
+        backbone: The network.
+        primary: The tasks by name.
+        preprocess: What is done to images before the network, as in evaluation.
+        data: What was known about the data: class names, units, the size of its images.
+
+    Example:
+        >>> import torch
+        >>> from auxlearn.learning import Preprocess
+        >>> from auxlearn.results import TrainedModel
+        >>> from auxlearn.testing.fakes import TinyBackbone, TinyPrimary
+        >>> model = TrainedModel(TinyBackbone(), {"kind": TinyPrimary()}, Preprocess(size=8))
+        >>> model(torch.zeros(4, 3, 20, 20, dtype=torch.uint8))["kind"]["probabilities"].shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        primary: Mapping[str, PrimaryTask],
+        preprocess: Preprocess,
+        data: DataShape | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.primary = nn.ModuleDict(primary)
+        self.shared = nn.ModuleDict({handle.name: handle.module for handle in _handles(self.primary)})
+        self.preprocess = preprocess
+        self.data = data
+        self.eval()
+
+    @classmethod
+    def of(cls, scored: nn.ModuleDict, preprocess: Preprocess, data: DataShape | None = None) -> TrainedModel:
+        """Return the model made of what a trainer scores: its `backbone` and `primary`. The weights are not copied."""
+        backbone, primary = cast(Backbone, scored["backbone"]), cast(nn.ModuleDict, scored["primary"])
+        return cls(backbone, cast(Mapping[str, PrimaryTask], dict(primary.items())), preprocess, data)
+
+    def forward(self, images: Tensor | Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Return the outputs of each task by name, rows first.
+
+        Args:
+            images: A batch [N, C, H, W], uint8 or in [0, 1], of any size; or the tensors of each modality by name.
+        """
+        features = self.features(images)
+        return {name: dict(task.predict(features)) for name, task in self.tasks()}
+
+    def features(self, images: Tensor | Mapping[str, Tensor]) -> Features:
+        """Return the features of `images`, which are as for `forward`."""
+        inputs = {self.modality: images} if isinstance(images, Tensor) else images
+        found: Features = self.backbone(self.preprocess(inputs))
+        return found
+
+    def predict(self, images: Images) -> list[dict[str, Answer]]:
+        """Return what each task says about each image in words, e.g. `{"emotion": {"class": "happy", ...}}`.
+
+        Args:
+            images: A path, a Pillow image or a tensor, or a list of them; or a batch as a tensor [N, C, H, W]; or
+                the tensors of several modalities by name. Faces should be cropped as those of the training data.
+
+        Raises:
+            DataError: If a file cannot be read as an image.
+            ValueError: If a tensor does not have the form of an image.
+        """
+        return self.predictor().predict(images)
+
+    def predictor(self, batch_size: int = 64) -> Predictor:
+        """Return what `predict` uses, for image by image work."""
+        if self.data is None:
+            raise ValueError("`data` should be given to a TrainedModel that predicts, found None.")
+        program = Program(self)
+        device = next(self.backbone.parameters()).device
+        return Predictor(
+            run=lambda inputs: program({name: tensor.to(device) for name, tensor in inputs.items()}),
+            preprocess=self.preprocess,
+            inputs=self.data.inputs,
+            tasks=self.facts(),
+            batch_size=batch_size,
+        )
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Return as JSON what each task's outputs mean: kind, class names, unit."""
+        targets = {} if self.data is None else self.data.targets
+        return {name: task_facts(task, targets) for name, task in self.tasks()}
+
+    def tasks(self) -> Iterator[tuple[str, PrimaryTask]]:
+        """Yield the primary tasks with their names."""
+        for name, task in self.primary.items():
+            yield name, cast(PrimaryTask, task)
+
+    @property
+    def modality(self) -> str:
+        """The name of the single modality; ValueError if there are several."""
+        names = list(self.backbone.shapes)
+        if len(names) != 1:
+            raise ValueError(f"Inputs should be given by name, found a tensor for {names}.")
+        return names[0]
+
+
+class Program(nn.Module):
+    """The tensor-to-tensor part of a model, in the form that is exported: prepared inputs in, named outputs out.
+
+    Args:
+        model: The model.
+        part: `"model"` for the outputs of all tasks, by `<task>.<output>`; `"backbone"` for the pooled feature, as
+            `features` (of several modalities: `features.<modality>`).
+    """
+
+    def __init__(self, model: TrainedModel, part: str = "model") -> None:
+        super().__init__()
+        self.backbone = model.backbone
+        self.modalities = tuple(model.backbone.shapes)
+        if part == "model":
+            self.primary, self.shared = model.primary, model.shared
+        self.part = part
+        self.eval()
+
+    def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the outputs for inputs as the backbone sees them: images in [0, 1] at their final size."""
+        if isinstance(inputs, Tensor):
+            inputs = {self.modalities[0]: inputs}
+        features: Features = self.backbone(inputs)
+        if self.part == "backbone":
+            single = len(features) == 1
+            return {"features" if single else f"features.{name}": part.pooled for name, part in features.items()}
+        return {
+            f"{name}.{output}": tensor
+            for name, task in self.primary.items()
+            for output, tensor in task.predict(features).items()  # type: ignore[operator]
+        }
+
+
+def _handles(primary: nn.Module) -> Iterator[Shared]:
+    """Yield the shared modules that the tasks use; a task keeps a handle, so that the module is not its own."""
+    for module in primary.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Shared))
