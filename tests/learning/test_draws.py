@@ -64,7 +64,8 @@ def test_choose_is_the_same_for_any_number_of_processes(seed, rows, share, world
     assert torch.equal(torch.cat(parts), joint)
     assert len(joint) == world * count == len(joint.unique())
     assert torch.equal(joint, joint.sort().values)
-    assert 0 <= int(joint.min()) and int(joint.max()) < world * rows
+    assert int(joint.min()) >= 0
+    assert int(joint.max()) < world * rows
 
 
 def test_choose_takes_every_row_equally_often():
