@@ -1,0 +1,1 @@
+"""The generator of the data set: needs the extra ``[generate]``."""
