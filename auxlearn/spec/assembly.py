@@ -72,8 +72,9 @@ class Assembly:
         self.problems.append((path, attrs.evolve(problem, where=pointer(path))))
 
     def valid(self, *names: str) -> bool:
-        """Return whether nothing is wrong with these sections."""
-        return not any(path[0] in names for path, _ in self.problems if path)
+        """Return whether these sections are there as far as they must be, and nothing is wrong with them."""
+        lacking = [s for s in COMPONENTS if s.name in names and not s.table and (s.name,) not in self.selected]
+        return not lacking and not any(path[0] in names for path, _ in self.problems if path)
 
     def table(self, section: str) -> dict[str, Selected]:
         """Return the tasks of a section by name."""

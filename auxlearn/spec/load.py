@@ -60,7 +60,8 @@ def load_spec(
     if registry is not None and plugins:
         raise ValueError("`plugins` should be empty where a `registry` is given; it is made by `discover(plugins)`")
     document = read(source)
-    given, misplaced = apply_overrides(document.value, overrides)
+    given = document.value
+    misplaced = apply_overrides(given, overrides)
     if seed is not None:
         given["seed"] = seed
     assembly = assemble(given, registry or discover(plugins))

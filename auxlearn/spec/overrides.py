@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,17 +12,19 @@ from auxlearn.spec.reading import parse_value
 __all__ = ["apply_overrides"]
 
 
-def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
-    """Return a copy of `document` with the overrides applied in turn, and what is wrong with them.
+def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
+    """Change `document` by each of the overrides in turn, and return what is wrong with them.
 
     The left side is a dotted path, or a JSON Pointer where a key itself has a dot. The right side is JSON if it
     can be read as JSON, else a string. Objects on the way are made where they are missing; whether the path is
     one that a spec can have is checked with the rest of the spec.
 
-    >>> apply_overrides({"train": {"epochs": 3}}, ["train.epochs=5", "data.type=folder"])
-    ({'train': {'epochs': 5}, 'data': {'type': 'folder'}}, [])
+    >>> document = {"train": {"epochs": 3}}
+    >>> apply_overrides(document, ["train.epochs=5", "data.type=folder"])
+    []
+    >>> document
+    {'train': {'epochs': 5}, 'data': {'type': 'folder'}}
     """
-    changed = copy.deepcopy(document)
     problems = []
     for override in overrides:
         left, equals, right = override.partition("=")
@@ -31,10 +32,10 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> tuple
         if not equals or not all(steps):
             problems.append(Problem(where=escape(override), what="is no override", allowed="path.to.key=value"))
             continue
-        problem = _set(changed, steps, _value(right))
+        problem = _set(document, steps, _value(right))
         if problem:
             problems.append(problem)
-    return changed, problems
+    return problems
 
 
 def _value(text: str) -> Any:

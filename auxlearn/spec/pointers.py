@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from auxlearn.errors import Problem, escape
@@ -46,24 +46,24 @@ def in_document_order(problems: Iterable[tuple[Path, Problem]], document: Any) -
 
     A problem about something missing stands where the object stands that lacks it.
     """
-    found = list(problems)
-    places = {place: index for index, place in enumerate(_places(document, ()))} if found else {}
+    orders: dict[int, dict[str, int]] = {}
 
-    def position(item: tuple[Path, Problem]) -> int:
-        path = item[0]
-        while path not in places:
-            path = path[:-1]
-        return places[path]
+    def position(item: tuple[Path, Problem]) -> list[int]:
+        here, steps = document, []
+        for step in item[0]:
+            if isinstance(here, Mapping) and step in here:
+                steps.append(_order(here, orders)[str(step)])
+            elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+                steps.append(step)
+            else:
+                break
+            here = here[step]
+        return steps
 
-    return list(dict.fromkeys(problem for _, problem in sorted(found, key=position)))
+    return list(dict.fromkeys(problem for _, problem in sorted(problems, key=position)))
 
 
-def _places(value: Any, path: Path) -> Iterator[Path]:
-    yield path
-    children: Iterable[tuple[str | int, Any]] = ()
-    if isinstance(value, Mapping):
-        children = value.items()
-    elif isinstance(value, list):
-        children = enumerate(value)
-    for step, child in children:
-        yield from _places(child, (*path, step))
+def _order(here: Mapping[str, Any], orders: dict[int, dict[str, int]]) -> dict[str, int]:
+    if id(here) not in orders:
+        orders[id(here)] = {key: index for index, key in enumerate(here)}
+    return orders[id(here)]

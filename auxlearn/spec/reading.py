@@ -89,7 +89,7 @@ def _document(value: Any, name: str, root: FilePath) -> Document:
     problems: list[tuple[Path, Problem]] = []
     plain = _plain(value, (), problems)
     if not isinstance(plain, dict):
-        what = f"{show(plain)} is no spec" if plain is not None else "the spec is empty"
+        what = problems[0][1].what if problems else f"{show(plain)} is no spec"
         raise SpecError(Problem(what=what, allowed="a JSON object"))
     return Document(plain, tuple(problems), name[:100], str(root))
 
@@ -142,8 +142,11 @@ def _decode(content: bytes, shown: str) -> Any:
     try:
         return _parse(text)
     except json.JSONDecodeError as error:
-        where = f"{shown}:{_line_column(text, error.pos)}"
-        raise SpecError(Problem(where=where, what=f"is not JSON: {_hint(text, error)}")) from None
+        position = error.pos
+        if error.msg.startswith("Illegal trailing comma"):  # Python 3.13 on points at the comma, older ones after it
+            position += 1 + len(text[position + 1 :]) - len(text[position + 1 :].lstrip())
+        where = f"{shown}:{_line_column(text, position)}"
+        raise SpecError(Problem(where=where, what=f"is not JSON: {_hint(text, position, error.msg)}")) from None
     except RecursionError:
         raise SpecError(Problem(where=shown, what="is nested too deeply", allowed=f"{MAX_DEPTH} levels")) from None
 
@@ -153,8 +156,8 @@ def _line_column(text: str, position: int) -> str:
     return f"{line}:{position - (text.rfind(chr(10), 0, position) + 1) + 1}"
 
 
-def _hint(text: str, error: json.JSONDecodeError) -> str:
-    before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
+def _hint(text: str, position: int, message: str) -> str:
+    before, after = text[:position].rstrip(), text[position:].lstrip()
     if not text.strip():
         return "it is empty"
     if not after:
@@ -163,9 +166,9 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
         return "it has no comments"
     if after.startswith("'"):
         return 'strings stand in double quotes (")'
-    if (after.startswith(("}", "]")) and before.endswith(",")) or error.msg.startswith("Illegal trailing comma"):
+    if after.startswith(("}", "]")) and before.endswith(","):
         return "there is a comma before the closing bracket"
-    return error.msg[0].lower() + error.msg[1:]
+    return message[0].lower() + message[1:]
 
 
 def _parse(text: str) -> Any:
