@@ -34,8 +34,8 @@ class FerParams:
     class_weights: Literal["balanced"] | Mapping[str, float] | None = option(
         None,
         ge=0,
-        help="Factor of each expression's rows in the loss, by name (1 for those not named); `balanced`: rows / (classes "
-        "* rows of the class), from the training split.",
+        help="Factor of each expression's rows in the loss, by name (1 for those not named); `balanced`: rows / "
+        "(classes * rows of the class), from the training split.",
     )
     dropout: float = option(0.0, ge=0, lt=1, help="Dropout on the pooled feature before the head.")
 

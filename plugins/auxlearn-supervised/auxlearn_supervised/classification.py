@@ -141,7 +141,8 @@ class Classification(PrimaryTask):
         """Add the rows of a batch that have a label."""
         labels = self._labels(batch)
         rows = labels != _LEFT_OUT
-        metrics.update(self.predict(features)["class"][rows], labels[rows])
+        if rows.any():  # torchmetrics refuses an empty batch
+            metrics.update(self.predict(features)["class"][rows], labels[rows])
 
     def linear(self) -> nn.Linear | None:
         """Return the head, if there is one modality."""

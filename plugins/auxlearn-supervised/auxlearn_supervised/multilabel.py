@@ -117,8 +117,9 @@ class Multilabel(PrimaryTask):
         found = self.predict(features)
         wanted = batch.targets[self.targets[0]][rows].long()
         metrics["average_precision"].update(found["probabilities"][rows], wanted)
-        for name in ("macro_f1", "micro_f1"):
-            metrics[name].update(found["labels"][rows].long(), wanted)
+        if rows.any():  # torchmetrics' F1 refuses an empty batch
+            for name in ("macro_f1", "micro_f1"):
+                metrics[name].update(found["labels"][rows].long(), wanted)
 
     def linear(self) -> nn.Linear | None:
         """Return the head, if there is one modality."""

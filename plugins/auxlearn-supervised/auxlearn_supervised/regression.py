@@ -108,10 +108,9 @@ class Regression(PrimaryTask):
         rows = batch.has(self.targets[0])
         if not rows.any():
             return
-        found = self._read(features)[rows].flatten(1)
-        wanted = batch.targets[self.targets[0]][rows].to(found.dtype).flatten(1)
-        if self.components == 1:
-            found, wanted = found.squeeze(1), wanted.squeeze(1)
+        shape = (-1,) if self.components == 1 else (-1, self.components)
+        found = self._read(features)[rows].view(shape)
+        wanted = batch.targets[self.targets[0]][rows].to(found.dtype).view(shape)
         metrics.update(found, wanted)
 
     def linear(self) -> nn.Linear | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
 __all__ = ["BalancedAccuracy", "MeanAveragePrecision"]
@@ -78,9 +78,10 @@ class MeanAveragePrecision(Metric):
 
     def compute(self) -> Tensor:
         """Return the score; NaN if no label has a positive row."""
-        wanted = dim_zero_cat(self.wanted).long()
-        each = multilabel_average_precision(
-            dim_zero_cat(self.found), wanted, self.labels, average=None, validate_args=False
-        )
-        occurring = wanted.sum(0) > 0
-        return each[occurring].mean()
+        found, wanted = dim_zero_cat(self.found), dim_zero_cat(self.wanted).long()
+        each = [
+            binary_average_precision(found[:, label], wanted[:, label], validate_args=False)
+            for label in range(self.labels)
+            if wanted[:, label].any()
+        ]
+        return torch.stack(each).mean() if each else found.new_tensor(torch.nan)
