@@ -107,7 +107,14 @@ def write_archive(folder: Path, rows: Sequence[Row], images: Images, quality: in
 
 
 def read_labels(folder: Path = SHIPPED) -> list[Row]:
-    """Read the table of labels."""
+    """Read the table of labels.
+
+    Example:
+        >>> from auxlearn_synthfaces.archive import read_labels
+        >>> rows = read_labels()
+        >>> len(rows), rows[0].split, len({row.subject for row in rows})
+        (4000, 'train', 300)
+    """
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         return [_row(line) for line in csv.DictReader(file)]
 
@@ -132,6 +139,11 @@ def read_images(folder: Path = SHIPPED, count: int | None = None) -> Images:
     Args:
         folder: Where the archive lies.
         count: The number of rows of the table, if the caller has read it already.
+
+    Example:
+        >>> from auxlearn_synthfaces.archive import read_images
+        >>> read_images().shape
+        (4000, 64, 64, 3)
     """
     count = len(read_labels(folder)) if count is None else count
     parts = []

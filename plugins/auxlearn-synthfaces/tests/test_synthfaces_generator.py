@@ -107,12 +107,30 @@ def test_plans_share_images_out_evenly(count, subjects):
         assert len(set(names)) == min(len(names), len(EXPRESSIONS))
 
 
-@pytest.mark.parametrize("arguments", [["--count", "0"], ["--size", "4"], ["--seed", "-1"], ["--form", "sheet"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--count", "0"],
+        ["--subjects", "0"],
+        ["--size", "4"],
+        ["--seed", "-1"],
+        ["--form", "sheet"],
+        ["--quality", "99"],
+    ],
+)
 def test_impossible_requests_are_refused_in_one_line(tmp_path, capsys, arguments):
     with pytest.raises(SystemExit) as exit_info:
         main(["--out", str(tmp_path / "out"), *arguments])
     assert exit_info.value.code == 2
     assert arguments[0].strip("-") in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_meshes_it_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "out"), "--count", "1"])
+    assert "pip install 'auxlearn-synthfaces[generate]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -170,6 +188,7 @@ def test_a_larger_image_shows_the_same():
 
 
 @needs_meshes
+@pytest.mark.slow
 def test_the_command_writes_a_folder_and_a_manifest(tmp_path):
     """In a process of its own, with two workers: the same files as in this process."""
     options = ["--count", "5", "--subjects", "2", "--size", "16"]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from auxlearn.data import DataContext
-from auxlearn.registry import CheckContext
+from auxlearn.registry import CheckContext, discover
 from auxlearn_synthfaces import EXPRESSIONS, SynthFaces, SynthFacesParams, auxlearn_data_sources
 from auxlearn_synthfaces.archive import read_images, read_labels
 
@@ -105,6 +105,11 @@ def test_an_expression_named_twice_is_a_problem(provider):
     (problem,) = provider.check(SynthFacesParams(expressions=("fear", "anger", "fear")), CheckContext())
     assert problem.where == "/expressions/2"
     assert not list(provider.check(SynthFacesParams(), CheckContext()))
+
+
+def test_the_installed_plugin_is_found():
+    (found,) = [found for found in discover().found if found.provider.name == "synthfaces"]
+    assert found.distribution == "auxlearn-synthfaces"
 
 
 def test_looking_at_the_plugin_loads_no_torch():

@@ -4,7 +4,7 @@ import argparse
 import csv
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,17 +22,39 @@ from auxlearn_synthfaces.generate.samples import Plan, render_subject
 __all__ = ["main", "write_folder"]
 
 
-def write_folder(folder: Path, rows: Sequence[Row], images: Images) -> None:
-    """Write one PNG an image and ``manifest.csv`` with ``path``, the labels, ``subject`` and ``split``."""
+def write_folder(folder: Path, parts: Iterable[tuple[Sequence[Row], Images]]) -> int:
+    """Write one PNG an image and ``manifest.csv`` with ``path``, the labels, ``subject`` and ``split``.
+
+    Args:
+        folder: Made if it does not exist.
+        parts: Labels and images [N, S, S, 3], written as they come.
+
+    Returns:
+        The number of images.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     labels = [field.name for field in attrs.fields(Row) if field.name != "id"]
+    count = 0
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", *labels])
-        for row, image in zip(rows, images, strict=True):
-            path = f"images/{row.id}.png"
-            Image.fromarray(image).save(folder / path)
-            writer.writerow([path, *(getattr(row, name) for name in labels)])
+        for rows, images in parts:
+            for row, image in zip(rows, images, strict=True):
+                path = f"images/{row.id}.png"
+                Image.fromarray(image).save(folder / path)
+                writer.writerow([path, *(getattr(row, name) for name in labels)])
+            count += len(rows)
+    return count
+
+
+def _write_packed(folder: Path, parts: Iterable[tuple[Sequence[Row], Images]], quality: int) -> int:
+    rows: list[Row] = []
+    images = []
+    for labels, pixels in parts:
+        rows += labels
+        images.append(pixels)
+    write_archive(folder, rows, np.concatenate(images), quality)
+    return len(rows)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,29 +85,36 @@ def _rendered(plan: Plan, workers: int) -> Iterator[tuple[list[Row], Images]]:
         yield from pool.map(render, range(plan.subjects))
 
 
+def _plan(options: argparse.Namespace) -> Plan:
+    """Check what was asked for, before anything is rendered.
+
+    Raises:
+        ValueError, OSError, ModuleNotFoundError: It cannot be done.
+    """
+    subjects = options.subjects if options.subjects is not None else max(1, round(options.count * 3 / 40))
+    plan = Plan(count=options.count, subjects=subjects, size=options.size, seed=options.seed)
+    if options.form == "packed" and options.size % 8:
+        raise ValueError(f"'size' must be a multiple of 8 for the packed form: {options.size}")
+    if not 1 <= options.quality <= 95:
+        raise ValueError(f"'quality' must be 1 to 95: {options.quality}")
+    asset_root()
+    options.out.mkdir(parents=True, exist_ok=True)
+    return plan
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    subjects = options.subjects or max(1, round(options.count * 3 / 40))
     try:
-        plan = Plan(count=options.count, subjects=subjects, size=options.size, seed=options.seed)
-        asset_root()
-        if options.form == "packed" and options.size % 8:
-            raise ValueError(f"'--size' must be a multiple of 8 for the packed form, got {options.size}.")
-    except (ValueError, ModuleNotFoundError) as error:
+        plan = _plan(options)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.error(str(error))
-    rows: list[Row] = []
-    images = []
     console = Console(stderr=True)
-    for part, pixels in track(_rendered(plan, options.workers), "Rendering", total=subjects, console=console):
-        rows += part
-        images.append(pixels)
-    if options.form == "packed":
-        write_archive(options.out, rows, np.concatenate(images), options.quality)
-    else:
-        write_folder(options.out, rows, np.concatenate(images))
-    console.print(f"{len(rows)} images of {subjects} people in {options.out}")
+    parts = track(_rendered(plan, options.workers), "Rendering", total=plan.subjects, console=console)
+    packed = options.form == "packed"
+    count = _write_packed(options.out, parts, options.quality) if packed else write_folder(options.out, parts)
+    console.print(f"{count} images of {plan.subjects} people in {options.out}", soft_wrap=True)
     return 0
 
 

@@ -4,8 +4,8 @@ A prototype gives the mean weight of each unit; a drawn expression scales all of
 by its own factor, and its two sides slightly apart. Gaze and half-closed lids are drawn for every image whatever its
 expression, so that they say nothing about it.
 
-The prototypes follow the action units that Ekman and Friesen's EMFACS ascribes to each emotion
-(https://doi.org/10.1037/t27734-000), exaggerated so that they can be told apart at 64 pixels.
+The prototypes are built from the action units that are commonly ascribed to each emotion (Ekman and Friesen, "Facial
+Action Coding System", https://doi.org/10.1037/t27734-000), exaggerated so that they can be told apart at 64 pixels.
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,13 @@ FACE = np.array([0.0, 7.08, 1.15], np.float32)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Floats:
-    """Rotation matrix [3, 3] of a pose in degrees, in the convention of 300W-LP."""
+    """Rotation matrix [3, 3] of a pose in degrees, in the convention of 300W-LP.
+
+    Example:
+        >>> from auxlearn_synthfaces.generate.geometry import rotation
+        >>> (rotation(90, 0, 0) @ [0, 0, 1]).round().tolist()  # the nose points to the viewer's left
+        [-1.0, 0.0, 0.0]
+    """
     (cy, sy), (cp, sp), (cr, sr) = ((np.cos(a), np.sin(a)) for a in np.radians([yaw, pitch, roll]))
     about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])

@@ -170,7 +170,8 @@ def read_target(mesh: HeadMesh, names: Iterable[str]) -> Floats:
         plain = mesh.root / f"{name}.target"
         packed = mesh.root / f"{name}.target.gz"
         text = plain.read_text("utf-8") if plain.exists() else gzip.decompress(packed.read_bytes()).decode("utf-8")
-        rows = np.array([line.split() for line in text.splitlines() if line[:1].isdigit()], np.float64).reshape(-1, 4)
+        numbers = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+        rows = np.fromstring(numbers, np.float64, sep=" ").reshape(-1, 4)
         index = rows[:, 0].astype(np.int64)
         inside = index < size
         total[index[inside]] += rows[inside, 1:].astype(np.float32)

@@ -36,6 +36,12 @@ class Plan:
         subjects: Number of people; each gets as many images as any other, or one more.
         size: Side of the images in pixels. People, expressions and poses do not depend on it.
         seed: Of everything drawn.
+
+    Example:
+        >>> from auxlearn_synthfaces.generate.samples import Plan
+        >>> plan = Plan(count=25, subjects=10)
+        >>> [plan.images_of(subject) for subject in (0, 9)], [plan.split_of(subject) for subject in (6, 7, 8)]
+        ([3, 2], ['train', 'val', 'test'])
     """
 
     count: int = attrs.field(validator=attrs.validators.ge(1))
