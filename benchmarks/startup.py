@@ -1,0 +1,70 @@
+"""What it costs to start a command, against starting Python and importing torch."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.paired import Line, Timing, compare, take_turns
+
+__all__ = ["run"]
+
+SPEC = {
+    "auxlearn": 1,
+    "name": "startup",
+    "data": {"type": "synthfaces"},
+    "backbone": {"type": "timm", "model": "efficientnet_b0"},
+    "primary": {"emotion": {"type": "fer"}},
+    "pretext": {"puzzle": {"type": "puzzling", "grid": 2, "view": "own", "portion": 0.25, "weight": 0.3}},
+    "optimizer": {"type": "adamw", "lr": 1e-3},
+    "train": {"epochs": 1, "batch_size": 32},
+}
+
+
+def run(rounds: int) -> list[Line]:
+    """Measure `auxlearn --help` and `auxlearn validate` in processes of their own, every plugin installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder, "spec.json")
+        spec.write_text(json.dumps(SPEC))
+        command = [sys.executable, "-c", "import sys; from auxlearn.cli.main import main; sys.exit(main())"]
+        timings = take_turns(
+            {
+                "auxlearn --help": _process([*command, "--help"]),
+                "auxlearn validate": _process([*command, "validate", str(spec)]),
+                "python -c pass": _process([sys.executable, "-c", "pass"]),
+                "import torch": _process([sys.executable, "-c", "import torch"]),
+            },
+            rounds,
+        )
+    return [
+        compare(timings, "auxlearn --help", "python -c pass", goal=4),
+        compare(timings, "auxlearn --help", "import torch"),
+        compare(timings, "auxlearn validate", "python -c pass", goal=14),
+        compare(timings, "auxlearn validate", "import torch"),
+    ]
+
+
+def _process(command: Sequence[str]) -> Callable[[], Timing]:
+    """Return a function that runs `command` and says what it took; RuntimeError if it fails."""
+
+    def measure() -> Timing:
+        begin, before = time.perf_counter(), _children()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        timing = Timing(cpu=_children() - before, wall=time.perf_counter() - begin)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command[2:])} ended with {done.returncode}: {done.stderr[-500:]}")
+        return timing
+
+    return measure
+
+
+def _children() -> float:
+    """Return the CPU seconds of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
