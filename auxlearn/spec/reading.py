@@ -206,10 +206,11 @@ def _integer(text: str) -> int | _Strange:
 
 def _plain(value: Any, path: Path, problems: list[tuple[Path, Problem]]) -> Any:
     """Return `value` as plain dicts, lists and scalars; what is no JSON becomes None and a problem."""
+    if value is None or type(value) is bool or (type(value) is int and abs(value) <= _MAX_INTEGER):
+        return value
     if len(path) > MAX_DEPTH:
-        raise SpecError(
-            Problem(where=pointer(path[:4]) + "/...", what="is nested too deeply", allowed=f"{MAX_DEPTH} levels")
-        )
+        where = pointer(path[:4]) + "/..."
+        raise SpecError(Problem(where=where, what="is nested too deeply", allowed=f"{MAX_DEPTH} levels"))
     if isinstance(value, Mapping):
         return _plain_object(value, path, problems)
     if isinstance(value, list | tuple):
@@ -218,18 +219,19 @@ def _plain(value: Any, path: Path, problems: list[tuple[Path, Problem]]) -> Any:
         value = os.fspath(value)
     if isinstance(value, str):
         return _plain_text(value, path, problems)
-    if value is None or type(value) is bool:
+    if type(value) is float and math.isfinite(value):
         return value
+    strange = value if isinstance(value, _Strange) else _strange(value)
+    problems.append((path, Problem(where=pointer(path), what=strange.what, allowed=strange.allowed)))
+    return None
+
+
+def _strange(value: Any) -> _Strange:
+    if type(value) is float:
+        return _not_finite(str(value))
     if type(value) is int:
-        value = value if abs(value) <= _MAX_INTEGER else _Strange("the integer is too large", "an integer of 64 bits")
-    elif type(value) is float:
-        value = value if math.isfinite(value) else _not_finite(str(value))
-    elif not isinstance(value, _Strange):
-        value = _Strange(f"{escape(repr(value))} of type {type(value).__name__} is no JSON")
-    if isinstance(value, _Strange):
-        problems.append((path, Problem(where=pointer(path), what=value.what, allowed=value.allowed)))
-        return None
-    return value
+        return _Strange("the integer is too large", "an integer of 64 bits")
+    return _Strange(f"{escape(repr(value))} of type {type(value).__name__} is no JSON")
 
 
 def _plain_object(value: Mapping[Any, Any], path: Path, problems: list[tuple[Path, Problem]]) -> dict[str, Any]:

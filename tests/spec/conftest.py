@@ -118,10 +118,16 @@ SPEC = {
 }
 
 
+@pytest.fixture(scope="session")
+def original():
+    """A spec that uses many of the keys, not to be changed."""
+    return SPEC
+
+
 @pytest.fixture
-def spec():
-    """A spec that uses many of the keys, to be changed at will."""
-    return copy.deepcopy(SPEC)
+def spec(original):
+    """A copy of it, to be changed at will."""
+    return copy.deepcopy(original)
 
 
 @pytest.fixture
