@@ -6,7 +6,8 @@ wait for the host. Here both directions are written down in closed form.
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,8 +20,7 @@ __all__ = ["Window", "resample"]
 _COARSEST = 2
 
 
-@attrs.frozen(eq=False, kw_only=True)
-class Window:
+class Window(NamedTuple):
     """The part of each source image that fills the result: a rotated, perhaps mirrored rectangle.
 
     Attributes:

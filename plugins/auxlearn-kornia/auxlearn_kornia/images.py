@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from auxlearn.learning import Augmentation, Draws, Motion, Preprocess, scale_pixels
+from auxlearn_kornia.geometry import Window
 
 __all__ = ["ImageAugmentation", "signed"]
 
@@ -43,8 +44,8 @@ class ImageAugmentation(Augmentation, ABC):
         self.preprocess = Preprocess(size=size, crop=eval_crop, modalities=modalities)
 
     @abstractmethod
-    def transform(self, images: Tensor, units: Mapping[str, Tensor], noise: Tensor | None) -> tuple[Tensor, Motion]:
-        """Return the images changed as the draws say, and how they moved.
+    def transform(self, images: Tensor, units: Mapping[str, Tensor], noise: Tensor | None) -> tuple[Tensor, Window]:
+        """Return the images changed as the draws say, and which part of the source they show.
 
         Args:
             images: Float [N, C, H, W] in [0, 1], not to be written to.
@@ -66,6 +67,6 @@ class ImageAugmentation(Augmentation, ABC):
             if name in inputs:
                 noise = self.noise(inputs[name], draws.child(name))
                 with torch.autocast(inputs[name].device.type, enabled=False):
-                    changed[name], motion = self.transform(scale_pixels(inputs[name]), units, noise)
-                motions.append(motion)
+                    changed[name], window = self.transform(scale_pixels(inputs[name]), units, noise)
+                    motions.append(window.motion())
         return changed, motions[0] if motions else Motion.still(rows, draws.device)

@@ -9,7 +9,7 @@ import torch
 from kornia.filters import get_gaussian_kernel1d
 from torch import Tensor
 
-from auxlearn.learning import Draws, Motion
+from auxlearn.learning import Draws
 from auxlearn_kornia.geometry import Window, resample
 from auxlearn_kornia.images import ImageAugmentation, signed
 from auxlearn_kornia.pixels import blur, cutout
@@ -80,13 +80,13 @@ class Level(ImageAugmentation):
             joint = torch.randn(draws.world * rows, *images.shape[1:], device=images.device)
         return joint[draws.rank * rows : (draws.rank + 1) * rows]
 
-    def transform(self, images: Tensor, units: Mapping[str, Tensor], noise: Tensor | None) -> tuple[Tensor, Motion]:
-        """Return the images changed as the draws say, and how they moved."""
+    def transform(self, images: Tensor, units: Mapping[str, Tensor], noise: Tensor | None) -> tuple[Tensor, Window]:
+        """Return the images changed as the draws say, and which part of the source they show."""
         window = self._window(images, units)
         result = resample(self._pixels(images, units, noise), window, self.params.padding)
         if self.params.cutout:
             result = cutout(result, units["cutout_x"], units["cutout_y"], round(self.params.cutout * window.size))
-        return result, window.motion()
+        return result, window
 
     def _window(self, images: Tensor, units: Mapping[str, Tensor]) -> Window:
         """Return the turned central square that the result shows."""

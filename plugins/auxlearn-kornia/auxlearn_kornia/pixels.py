@@ -28,7 +28,7 @@ _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3
 def colour_basis() -> Tensor:
     """Return the matrices G, I - G and Q, each as a row: float [3, 9]."""
     yiq = torch.tensor(_YIQ, dtype=torch.float64)
-    turn = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    turn = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
     grey = yiq[:1].expand(3, 3)
     rest = torch.eye(3, dtype=torch.float64) - grey
     return torch.stack([grey, rest, yiq.inverse() @ turn @ yiq]).view(3, 9).float()

@@ -99,7 +99,7 @@ def _in_order(params: Any, *pairs: tuple[str, str]) -> Iterable[Problem]:
         least, most = getattr(params, low), getattr(params, high)
         if least > most:
             yield Problem(
-                where=f"/{low}", what=f"{low} is {least}, above {high}, which is {most}", allowed=f"0 to {most}"
+                where=f"/{low}", what=f"{low} is {least}, above {high}, which is {most}", allowed=f"at most {most}"
             )
 
 

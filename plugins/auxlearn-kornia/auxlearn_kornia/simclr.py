@@ -9,7 +9,6 @@ import torch
 from kornia.filters import get_gaussian_kernel1d
 from torch import Tensor
 
-from auxlearn.learning import Motion
 from auxlearn_kornia.geometry import Window, resample
 from auxlearn_kornia.images import ImageAugmentation, signed
 from auxlearn_kornia.pixels import blur, colour_basis, recolour
@@ -61,8 +60,8 @@ class SimCLR(ImageAugmentation):
         self.params = params
         self.register_buffer("basis", colour_basis(), persistent=False)
 
-    def transform(self, images: Tensor, units: Mapping[str, Tensor], noise: Tensor | None) -> tuple[Tensor, Motion]:
-        """Return the images changed as the draws say, and how they moved."""
+    def transform(self, images: Tensor, units: Mapping[str, Tensor], noise: Tensor | None) -> tuple[Tensor, Window]:
+        """Return the images changed as the draws say, and which part of the source they show."""
         window = self._window(images, units)
         result = self._colours(resample(images, window), units)
         if self.params.blur:
@@ -70,7 +69,7 @@ class SimCLR(ImageAugmentation):
             sigma = (low + (high - low) * units["blur_sigma"]) * (units["blur"] < self.params.blur)
             half = max(1, window.size // 10 // 2)
             result = blur(result, get_gaussian_kernel1d(2 * half + 1, sigma.unsqueeze(1)))
-        return result, window.motion()
+        return result, window
 
     def _window(self, images: Tensor, units: Mapping[str, Tensor]) -> Window:
         """Return the crop: the first of ten draws that fits into the image, or else the largest central one."""

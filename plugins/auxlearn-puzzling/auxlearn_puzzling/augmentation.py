@@ -81,8 +81,13 @@ class RandomTileShuffle(GeometricAugmentationBase2D):
         if "order" not in self._params:
             raise ValueError("`order` should be read after a call, found none.")
         drawn: Tensor = self._params["order"]
-        applied = self._gate(self._params).to(drawn.device).unsqueeze(1)
+        applied = self._applied(self._params).to(drawn.device).unsqueeze(1)
         return torch.where(applied, drawn, torch.arange(drawn.shape[1], device=drawn.device))
+
+    def _applied(self, params: dict[str, Tensor]) -> Tensor:
+        """Return which images are shuffled, as kornia decides it: with `p=1` all, whatever the parameters say."""
+        gate = params["batch_prob"] > 0.5
+        return torch.ones_like(gate) if self.p == 1 else gate
 
     def apply_transform(
         self,
@@ -104,8 +109,8 @@ class RandomTileShuffle(GeometricAugmentationBase2D):
     ) -> Tensor:
         """Put the tiles back where `p` selected the image."""
         restored = self._puzzle(input, invert_order(params["order"]), {**flags, **kwargs})
-        blended: Tensor = self._blend_by_prob(restored, input, self._gate(params))
-        return blended
+        applied = self._applied(params).to(input.device, non_blocking=True).view(-1, 1, 1, 1)
+        return torch.where(applied, restored, input)
 
     def compute_transformation(self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]) -> Tensor:  # noqa: A002
         """Return NaN: no affine map says where the pixels went."""
