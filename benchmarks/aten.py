@@ -16,10 +16,17 @@ __all__ = ["count_operations", "run"]
 
 
 # What reaches the dispatcher without being work for the device.
-_NOTHING = frozenset(
-    "_record_function_enter_new _record_function_exit _unsafe_view as_strided_ detach empty empty_like empty_strided "
-    "promote_types".split()
-)
+_NOTHING = {
+    "_record_function_enter_new",
+    "_record_function_exit",
+    "_unsafe_view",
+    "as_strided_",
+    "detach",
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "promote_types",
+}
 
 
 class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
