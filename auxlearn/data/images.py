@@ -89,7 +89,8 @@ def probe_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -
 
     def measure(image: Image.Image) -> tuple[int, int]:
         # The orientations from 5 on swap the axes; Pillow has done so already for TIFF.
-        turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) >= 5
+        # The PNG reader's own `getexif` decodes everything, to find what may stand behind the pixels.
+        turned = image.format != "TIFF" and Image.Image.getexif(image).get(0x0112, 1) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
 
     return _opened(path, max_pixels, measure)

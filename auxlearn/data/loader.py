@@ -98,8 +98,7 @@ class Loader:
                     raise
                 rows = next(itertools.islice(self.batches, done, None))
                 names = ", ".join(self._name(self.split, index) for _, index in rows[:3])
-                lost.add_note(f"Waiting for {len(rows)} rows of `{self.split}`: {names}, ...")
-                raise lost from error
+                raise DataError(attrs.evolve(lost.problems[0], where=f"{self.split}, rows {names} ...")) from error
             yield columns
 
 

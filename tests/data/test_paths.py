@@ -64,21 +64,23 @@ HOSTILE = [
 ]
 
 
+OPENED: list[object] = []
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """Every path that is opened, from now on: an audit hook cannot be taken away again."""
+    sys.addaudithook(lambda event, arguments: OPENED.append(arguments[0]) if event == "open" else None)
+    with open(os.devnull):
+        assert [os.devnull] == OPENED
+    return OPENED
+
+
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: repr(path[:30]))
-def test_hostile_paths_are_refused_without_opening_a_file(root, path):
-    opened = []
-
-    def watch(event, arguments):
-        if event == "open" and watching:
-            opened.append(arguments[0])
-
-    watching = True
-    sys.addaudithook(watch)
-    try:
-        with pytest.raises(ValueError, match="^(is|leads|holds|cannot) "):
-            contained(root, path)
-    finally:
-        watching = False
+def test_hostile_paths_are_refused_without_opening_a_file(root, opened, path):
+    opened.clear()
+    with pytest.raises(ValueError, match=r"^(is|leads|holds|cannot) "):
+        contained(root, path)
     assert opened == []
 
 
