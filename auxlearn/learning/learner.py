@@ -24,7 +24,7 @@ from auxlearn.learning.preprocess import Preprocess
 from auxlearn.learning.statistics import SeparateNorms, run_backbone
 from auxlearn.spec.models import Arrangement
 
-__all__ = ["Learner", "StepResult", "inverse_counts", "read_outputs"]
+__all__ = ["Learner", "StepResult", "in_channels_last", "inverse_counts", "read_outputs"]
 
 
 class Learner(nn.Module):
@@ -91,6 +91,7 @@ class Learner(nn.Module):
         )
         self.seed, self.forward_mode, self.backward_mode = seed, forward_mode, backward_mode
         self.freeze_backbone = freeze_backbone
+        self.channels_last = False
         if freeze_backbone:
             backbone.requires_grad_(False)
             backbone.eval()
@@ -200,6 +201,8 @@ class Learner(nn.Module):
         if len(run.passes) > 1:
             inputs = {name: torch.cat([part.inputs[name] for part in run.passes]) for name in inputs}
         inputs = {name: t.to(self._dtype) if t.is_floating_point() else t for name, t in inputs.items()}
+        if self.channels_last:
+            inputs = {name: in_channels_last(t) for name, t in inputs.items()}
         moment.draws(f"pass/{first.name}").seed_globally()
         separate = self.norms[first.task] if first.statistics == "separate" else None
         found = run_backbone(self.backbone, inputs, first.statistics, separate)  # type: ignore[arg-type]
@@ -222,6 +225,11 @@ class Learner(nn.Module):
         else:
             count = self.pretext[ask.key.task].count(ask.views)  # type: ignore[operator]
         return count
+
+
+def in_channels_last(tensor: Tensor) -> Tensor:
+    """Return images in the memory format in which convolutions are fastest, anything else as it is."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _checked(result: object, key: LossKey) -> TaskResult:

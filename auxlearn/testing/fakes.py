@@ -114,12 +114,17 @@ class TinyPretext(PretextTask):
     def _view(self, batch: Batch, draws: Draws) -> View:
         turned = draws.integers(len(batch), high=2).bool()
         image = torch.where(turned[:, None, None, None], batch.image.flip(2), batch.image)
-        matrix = Motion.still(len(batch), batch.device).matrix.clone()
-        matrix[:, 1, 1] = 1 - 2 * turned.to(matrix.dtype)
-        matrix[:, 1, 2] = turned * (batch.image.shape[2] - 1.0)
         return View(
-            inputs={"image": image}, answers={"turned": turned.long()}, motion=Motion(matrix) if self.motion else None
+            inputs={"image": image},
+            answers={"turned": turned.long()},
+            motion=self._motion(turned, image.shape[2]) if self.motion else None,
         )
+
+    def _motion(self, turned: Tensor, height: int) -> Motion:
+        matrix = Motion.still(len(turned), turned.device).matrix.clone()
+        matrix[:, 1, 1] = 1 - 2 * turned.to(matrix.dtype)
+        matrix[:, 1, 2] = turned * (height - 1.0)
+        return Motion(matrix)
 
     def loss(self, features: tuple[Features, ...], views: tuple[View, ...], step: StepContext) -> TaskResult:
         """Return the summed cross entropy over the views."""

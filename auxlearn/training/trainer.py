@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -20,7 +21,7 @@ from auxlearn.data import Batch
 from auxlearn.errors import DivergedError
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.draws import isolated_rng
-from auxlearn.learning.learner import Learner
+from auxlearn.learning.learner import Learner, in_channels_last
 from auxlearn.learning.outcome import StepResult, inverse_counts, merge_results, read_outputs
 from auxlearn.learning.plan import Group, Moment, Plan, Scales, Work
 from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
@@ -72,6 +73,7 @@ class Trainer:
         self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
         if channels_last:
             learner.to(memory_format=torch.channels_last)
+            learner.channels_last = True
         self.learner, self.scheduler = learner, scheduler
         self.module, self.optimizer = self.fabric.setup(learner, optimizer)
         self.raw_optimizer = optimizer
@@ -137,7 +139,7 @@ class Trainer:
             result = self._joint(attrs.evolve(merge_results(parts), samples=len(batch)))
             norm = self._gradient_norm()
             # inf - inf is NaN, so one sum is finite only if every part of it is.
-            if bool((norm + result.total).isfinite()):
+            if math.isfinite((norm + result.total).item()):
                 self._update(result, moment, norm)
             else:
                 self._undo(result)
@@ -149,10 +151,7 @@ class Trainer:
         batch = batch.to(self.fabric.device, non_blocking=True)
         if not self.channels_last:
             return batch
-        images = {
-            name: t.contiguous(memory_format=torch.channels_last) for name, t in batch.inputs.items() if t.ndim == 4
-        }
-        return attrs.evolve(batch, inputs={**batch.inputs, **images})
+        return attrs.evolve(batch, inputs={name: in_channels_last(t) for name, t in batch.inputs.items()})
 
     def _joint_counts(self, plans: Sequence[Plan]) -> Mapping[LossKey, Tensor | int]:
         """Return the terms of each loss over all micro-batches and processes."""
@@ -222,7 +221,7 @@ class Trainer:
 
     def _allow(self, result: StepResult, batch: Batch, trial: Trial) -> None:
         """Go on if a step may be left out, else raise."""
-        overflow = self._scaler is not None and bool(result.total.isfinite())
+        overflow = self._scaler is not None and math.isfinite(result.total.item())
         if (self.non_finite == "skip" or overflow) and self.skips <= self.max_skips:
             return
         with self.fabric.autocast():
