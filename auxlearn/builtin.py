@@ -129,3 +129,27 @@ def auxlearn_augmentations() -> Iterable[Provider]:
         return Identity.build(context)
 
     yield Provider(name="identity", summary="No augmentation: resize, scale to [0, 1].", build=identity)
+
+
+@hookimpl
+def auxlearn_exporters() -> Iterable[Provider]:
+    """Offer the formats of safetensors, torch and ONNX."""
+
+    def state_dict(_params: Any, context: Any) -> Any:
+        from auxlearn.results.formats import StateDict
+
+        return StateDict(context.registry)
+
+    def torch_export(_params: Any, _context: Any) -> Any:
+        from auxlearn.results.formats import TorchExport
+
+        return TorchExport()
+
+    def onnx(_params: Any, _context: Any) -> Any:
+        from auxlearn.results.formats import Onnx
+
+        return Onnx()
+
+    yield Provider(name="state_dict", summary="Weights as safetensors, under the names of training.", build=state_dict)
+    yield Provider(name="torch_export", summary="A program of torch.export, for any batch size.", build=torch_export)
+    yield Provider(name="onnx", summary="An ONNX graph, for any batch size; needs auxlearn[onnx].", build=onnx)

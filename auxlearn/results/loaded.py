@@ -18,9 +18,11 @@ from auxlearn.evaluation import score
 from auxlearn.learning.identity import Identity
 from auxlearn.registry import Registry, discover
 from auxlearn.results.answers import Answer
+from auxlearn.results.export import export
+from auxlearn.results.exporter import Part
 from auxlearn.results.model import TrainedModel
 from auxlearn.results.predictor import Images
-from auxlearn.results.rebuilding import KEPT, build_model, load_weights
+from auxlearn.results.rebuilding import build_model, kept_sections, load_weights
 from auxlearn.spec import load_spec
 from auxlearn.training.build import DataShape
 from auxlearn.training.folder import RunFolder
@@ -111,6 +113,32 @@ class LoadedRun:
         """Return what each task says about each image, as `TrainedModel.predict` does."""
         return self.model.predict(images)
 
+    def export(
+        self,
+        format: str,  # noqa: A002 (the word of the command line)
+        part: Part = "model",
+        out: str | Path | None = None,
+        *,
+        task: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the model as a file of `format`, check it, and return its folder; see `auxlearn.results.export`."""
+        return export(self, format, part, out, task=task, options=options)
+
+    def facts(self) -> dict[str, Any]:
+        """Return as JSON where the weights come from, and how they scored on `val`."""
+        scored = (line for line in reversed(self.history) if line["kind"] == "val" and line["step"] == self.step)
+        chosen = RunFolder(self.path).read("status.json", missing={}).get("selected", {})
+        return {
+            "name": self.spec["name"],
+            "seed": self.spec["seed"],
+            "step": self.step,
+            "weights": "moving average" if self.averaged else "as trained",
+            "selected": self.step == self.selection["step"],
+            "metric": chosen.get("metric"),
+            "val": {name: v for name, v in next(scored, {}).items() if "/" in name and isinstance(v, float)},
+        }
+
     def score(self, split: str = "test") -> dict[str, Any]:
         """Return the metrics of each task on `split`, computed anew as training computes them.
 
@@ -144,7 +172,7 @@ class LoadedRun:
 
 def _scorable(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a resolved spec that says what to score, for one process."""
-    kept = {name: spec[name] for name in (*KEPT, "auxlearn", "name", "seed", "data", "evaluate")}
+    kept = {**kept_sections(spec), "data": spec["data"], "evaluate": spec["evaluate"]}
     return {**kept, "train": {**spec["train"], "devices": 1, "nodes": 1, "strategy": "auto", "accumulate": 1}}
 
 

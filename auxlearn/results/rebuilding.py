@@ -16,14 +16,17 @@ from auxlearn.spec.models import Spec
 from auxlearn.spec.sections import COMPONENTS
 from auxlearn.training.build import DataShape, build_learner
 
-__all__ = ["KEPT", "build_model", "load_weights", "read_kept"]
+__all__ = ["build_model", "kept_sections", "load_weights", "read_kept"]
 
-# The sections of a spec that a trained model is made of.
-KEPT = ("augment", "backbone", "primary", "train")
-
+_KEPT = ("auxlearn", "name", "seed", "augment", "backbone", "primary", "train")
 _PARTS = ("backbone.", "primary.", "shared.")
 _RECORDED = "recorded"
 _MOST_KEYS = 5
+
+
+def kept_sections(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trained model is made of, from a resolved spec."""
+    return {name: resolved[name] for name in _KEPT}
 
 
 def read_kept(resolved: Mapping[str, Any], registry: Registry) -> Spec:
@@ -34,8 +37,7 @@ def read_kept(resolved: Mapping[str, Any], registry: Registry) -> Spec:
         SpecError: If a plugin no longer knows the settings of its part.
     """
     registry = Registry((*registry.found, _recorded()), registry.broken, registry.blocked)
-    document = {name: resolved[name] for name in KEPT if name in resolved}
-    document |= {"auxlearn": resolved["auxlearn"], "data": {"type": _RECORDED}}
+    document = {**kept_sections(resolved), "data": {"type": _RECORDED}}
     assembly = assemble(document, registry)
     if assembly.problems:
         raise error_of([problem for _, problem in assembly.problems])
@@ -48,7 +50,7 @@ def read_kept(resolved: Mapping[str, Any], registry: Registry) -> Spec:
         pretext={},
         root=".",
         given=document,
-        resolved=resolved,
+        resolved=document,
         **sections,
     )
 

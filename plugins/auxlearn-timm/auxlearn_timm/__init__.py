@@ -1,4 +1,4 @@
-"""timm for auxlearn: its models as backbones, its optimizers, and the schedules that torch has not.
+"""timm for auxlearn: its models as backbones and as exports, its optimizers, and the schedules that torch has not.
 
 This module loads neither timm nor torch: they are imported when something is built.
 """
@@ -138,3 +138,15 @@ def auxlearn_schedules() -> Iterable[Provider]:
         params=TimmWsdParams,
         build=wsd,
     )
+
+
+@hookimpl
+def auxlearn_exporters() -> Iterable[Provider]:
+    """Offer the format that plain timm loads."""
+
+    def build(_params: Any, _context: Any) -> Any:
+        from auxlearn_timm.exporter import TimmExporter
+
+        return TimmExporter()
+
+    yield Provider(name="timm", summary="Weights for timm.create_model(..., checkpoint_path=...).", build=build)
