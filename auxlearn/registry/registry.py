@@ -71,6 +71,9 @@ class Blocked:
     entry_point: str
     by: str
 
+    def __str__(self) -> str:
+        return f'plugin "{self.entry_point}" ({self.distribution} {self.version}) is blocked by {self.by}'
+
 
 @attrs.frozen
 class Registry:
@@ -100,7 +103,7 @@ class Registry:
 
         Raises:
             SpecError: Nothing installed has this name.
-            PluginError: Two distributions offer it, or the one that offers it is broken or blocked.
+            PluginError: Two distributions offer it, or a plugin that may offer it is broken or blocked.
         """
         distribution, _, short = name.rpartition(":")
         offers = [found for found in self.of_kind(kind) if found.provider.name == short]
@@ -124,22 +127,29 @@ class Registry:
         meant = nearest(short, names)
         if short in names:
             meant = next(found.full_name for found in offers if found.provider.name == short)
+        fix = self._remedy(kind, short, meant)
+        suspects = [] if fix or meant else self._suspects()
         return Problem(
             what=f"no {word} is installed",
             allowed=", ".join(f"{found.provider.name} ({found.distribution})" for found in offers) or None,
             meant=meant,
-            fix=self._remedy(kind, short, meant),
+            fix="one of these may offer it: " + "; ".join(suspects) if suspects else fix,
+            exit_code=3 if suspects else 2,
         )
 
     def _remedy(self, kind: Kind, name: str, meant: str | None) -> str | None:
-        if (kind, name) in KNOWN:
-            return f"pip install {KNOWN[kind, name]}"
-        near = nearest(name, [known for of_kind, known in KNOWN if of_kind == kind]) if meant is None else None
-        if near:
-            return f'pip install {KNOWN[kind, near]}, which offers "{near}"'
-        if self.broken and meant is None:
-            return "one of these may offer it: " + "; ".join(str(broken) for broken in self.broken)
-        return None
+        near = name if (kind, name) in KNOWN else None
+        if near is None and meant is None:
+            near = nearest(name, [known for of_kind, known in KNOWN if of_kind == kind])
+        if near is None:
+            return None
+        unusable: tuple[Broken | Blocked, ...] = (*self.broken, *self.blocked)
+        here = next((plugin for plugin in unusable if plugin.distribution == KNOWN[kind, near]), None)
+        return f'{here}, which offers "{near}"' if here else f'pip install {KNOWN[kind, near]}, which offers "{near}"'
+
+    def _suspects(self) -> list[str]:
+        """Return the plugins of which nobody knows what they would offer."""
+        return [str(plugin) for plugin in (*self.broken, *self.blocked)]
 
     def _culprits(self, kind: Kind, name: str) -> Iterator[Problem]:
         """Yield why `name` is missing although a plugin that should offer it is there."""
@@ -151,7 +161,7 @@ class Registry:
         for blocked in self.blocked:
             if {normalized(blocked.distribution), normalized(blocked.entry_point)} & expected:
                 yield Problem(
-                    what=f'plugin "{blocked.entry_point}" ({blocked.distribution}) is blocked by {blocked.by}',
+                    what=str(blocked),
                     fix=f"leave {blocked.distribution} out of {blocked.by}"
                     if blocked.by != "AUXLEARN_PLUGINS"
                     else f"add {blocked.distribution} to AUXLEARN_PLUGINS",

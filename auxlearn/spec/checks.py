@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts
-from auxlearn.spec.arrangements import check_arrangements
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import DataKeys, EvaluateKeys, OptimizerKeys, TrainKeys
 from auxlearn.spec.pointers import Path
+from auxlearn.spec.supervision import check_arrangements
 
 __all__ = ["check"]
 

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from auxlearn.errors import PluginError, SpecError
-from auxlearn.registry import NoParams, Provider, discover, hookimpl
+from auxlearn.registry import NoParams, Provider, Registry, discover, hookimpl
 
 OTHER = """
 from auxlearn.registry import Provider, hookimpl
@@ -129,9 +129,22 @@ def test_a_name_that_nobody_offers(install, only):
 
 
 def test_a_name_that_is_known_but_not_installed(only):
-    with pytest.raises(SpecError) as caught:
-        discover(block=[]).find("augmentation", "wek")
-    assert caught.value.problems[0].fix == 'pip install auxlearn-kornia, which offers "weak"'
+    registry = Registry(discover().found)
+    for name, fix in {"wek": 'pip install auxlearn-kornia, which offers "weak"', "xyz": None}.items():
+        with pytest.raises(SpecError) as caught:
+            registry.find("augmentation", name)
+        assert caught.value.problems[0].fix == fix
+
+
+def test_what_is_broken_or_blocked_may_have_offered_an_unknown_name(install, only):
+    install("first", "import no_such_module_anywhere")
+    install("second")
+    only("first", "second")
+    with pytest.raises(PluginError) as caught:
+        discover(block=["second"]).find("pretext_task", "something")
+    message = str(caught.value)
+    assert 'one of these may offer it: plugin "first" (first 1.2) failed to import' in message
+    assert 'plugin "second" (second 1.2) is blocked by --no-plugin' in message
 
 
 def test_the_plugin_that_should_offer_it_is_broken(install, only):
