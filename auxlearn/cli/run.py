@@ -63,7 +63,7 @@ def report(result: RunResult, *, as_json: bool) -> None:
     print(f"run folder        {result.path}")
     print(f"numbers           {result.path / 'metrics.jsonl'}")
     print(f"checkpoints       {result.path / 'checkpoints'}")
-    print(f"next              auxlearn export {result.path} --format timm")
+    print(f"next              auxlearn export {result.path} --format state_dict")
 
 
 def _finite(value: Any) -> Any:

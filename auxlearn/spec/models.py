@@ -12,8 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from auxlearn.registry import Provider, option
-from auxlearn.spec.arrangement import Arrangement as Arrangement
-from auxlearn.spec.arrangement import Ramp as Ramp
+from auxlearn.spec.arrangement import Arrangement, Ramp
 
 __all__ = [
     "Arrangement",
