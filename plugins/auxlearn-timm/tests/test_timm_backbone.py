@@ -16,6 +16,7 @@ from auxlearn.errors import EnvironmentProblem, SpecError
 from auxlearn.learning import BuildContext
 from auxlearn_timm import TimmParams
 from auxlearn_timm.backbone import TimmBackbone
+from auxlearn_timm.creation import read_weights
 
 FAMILIES = [
     ("efficientnet_b0", 64, (2, 4, 8, 16, 32)),
@@ -23,8 +24,12 @@ FAMILIES = [
     ("mobilenetv3_small_050", 32, (2, 4, 8, 16, 32)),
     ("convnext_atto", 32, (4, 8, 16, 32)),
     ("vit_tiny_patch16_224", 32, (16,)),
-    ("swin_tiny_patch4_window7_224", 64, (4, 8, 16, 32)),
-    ("regnetx_002", 32, (2, 4, 8, 16, 32)),
+    ("test_byobnet", 32, (2, 4, 8, 16, 32)),
+    ("test_efficientnet_gn", 32, (2, 4, 8, 16, 32)),
+    ("test_mambaout", 32, (4, 8, 16, 32)),
+    ("test_maxvit", 64, (2, 4, 8, 16, 32)),
+    ("test_nfnet", 32, (2, 4, 8, 16, 32)),
+    ("test_vit3", 48, (16,)),
 ]
 
 
@@ -33,7 +38,7 @@ def context(size=32, channels=3, height=None):
     return BuildContext(inputs={"image": shape}, size=size)
 
 
-def build(model="resnet18", size=32, channels=3, **settings):
+def build(model="test_resnet", size=32, channels=3, **settings):
     torch.manual_seed(0)
     return TimmBackbone.build(TimmParams(model=model, **settings), context(size, channels))
 
@@ -44,14 +49,19 @@ def normalised(backbone, images):
 
 
 @pytest.mark.parametrize(("model", "size", "reductions"), FAMILIES)
-def test_equals_plain_timm(model, size, reductions):
+def test_is_plain_timm(model, size, reductions):
     backbone = build(model, size).eval().double()
+    check_features(backbone, size, reductions)
+    check_names(backbone, model, size)
+    check_layers(backbone)
+
+
+def check_features(backbone, size, reductions):
     images = torch.rand(2, 3, size, size, dtype=torch.float64)
+    plain = backbone.network
     with torch.no_grad():
         found = backbone({"image": images}).only
-        plain = backbone.network
-        exact = torch.addcmul(backbone._shift, images, backbone._scale)
-        final = plain.forward_features(exact)
+        final = plain.forward_features(torch.addcmul(backbone._shift, images, backbone._scale))
         assert torch.equal(found.pooled, plain.forward_head(final, pre_logits=True))
         torch.testing.assert_close(found.pooled, plain(normalised(backbone, images)), rtol=1e-4, atol=1e-6)
     shape = backbone.shapes["image"]
@@ -61,22 +71,16 @@ def test_equals_plain_timm(model, size, reductions):
         assert found_map.shape == (2, form.channels, size // form.reduction, size // form.reduction)
 
 
-@pytest.mark.parametrize(("model", "size", "_"), FAMILIES)
-def test_keys_are_those_of_plain_timm_without_classifier(model, size, _):
-    backbone = build(model, size)
+def check_names(backbone, model, size):
     options = {"img_size": size} if timm.get_pretrained_cfg(model).fixed_input_size else {}
     with torch.device("meta"):
         plain = timm.create_model(model, num_classes=7, **options)
-    classifier = [f"{plain.pretrained_cfg['classifier']}.{leaf}" for leaf in ("weight", "bias")]
-    assert {f"network.{key}" for key in plain.state_dict()} == set(backbone.state_dict()) | {
-        f"network.{key}" for key in classifier
-    }
+    classifier = {f"network.{plain.pretrained_cfg['classifier']}.{leaf}" for leaf in ("weight", "bias")}
+    assert {f"network.{key}" for key in plain.state_dict()} == set(backbone.state_dict()) | classifier
     assert plain.get_classifier().in_features == backbone.shapes["image"].pooled
 
 
-@pytest.mark.parametrize(("model", "size", "_"), FAMILIES)
-def test_layers_hold_every_parameter_once_from_input_to_output(model, size, _):
-    backbone = build(model, size)
+def check_layers(backbone):
     layers = backbone.layers()
     names = [name for layer in layers for name in layer]
     assert sorted(names) == sorted(name for name, _ in backbone.named_parameters())
@@ -86,7 +90,7 @@ def test_layers_hold_every_parameter_once_from_input_to_output(model, size, _):
 
 
 def test_normalisation_is_what_the_model_was_published_with():
-    backbone = build("resnet18")
+    backbone = build("test_byobnet")
     assert backbone.mean == (0.485, 0.456, 0.406)
     assert backbone.std == (0.229, 0.224, 0.225)
     backbone.network.forward_features = lambda images: images
@@ -97,7 +101,7 @@ def test_normalisation_is_what_the_model_was_published_with():
 
 
 def test_normalisation_for_other_channels():
-    assert build(channels=1).mean == (pytest.approx((0.485 + 0.456 + 0.406) / 3),)
+    assert build("test_byobnet", channels=1).mean == (pytest.approx((0.485 + 0.456 + 0.406) / 3),)
     assert build(channels=4).std == (0.5,) * 4
     assert build(channels=4, mean=(0.1, 0.2, 0.3, 0.4)).mean == (0.1, 0.2, 0.3, 0.4)
     with pytest.raises(SpecError, match=r"/std: there are 2 numbers for 3 channels; allowed: 3 numbers"):
@@ -106,22 +110,22 @@ def test_normalisation_for_other_channels():
 
 def test_levels():
     images = {"image": torch.rand(2, 3, 32, 32)}
-    assert [m.shape[1] for m in build(levels=(4, 1))(images).only.maps] == [64, 512]
+    assert [m.shape[1] for m in build(levels=(4, 1))(images).only.maps] == [32, 96]
     assert build(levels=())(images).only.maps == ()
-    assert len(build("vit_tiny_patch16_224", levels=(3, 7, 11))(images).only.maps) == 3
-    with pytest.raises(SpecError, match=r"/levels: resnet18 has no feature level 5; allowed: 0 to 4"):
+    assert len(build("test_vit", levels=(1, 3, 5))(images).only.maps) == 3
+    with pytest.raises(SpecError, match=r"/levels: test_resnet has no feature level 5; allowed: 0 to 4"):
         build(levels=(5,))
 
 
 def test_maps_of_a_transformer_leave_prefix_tokens_out():
-    backbone = build("vit_tiny_patch16_224", 48).eval()
+    backbone = build("test_vit", 48).eval()
     assert backbone.network.num_prefix_tokens == 1
     with torch.no_grad():
-        assert backbone({"image": torch.rand(2, 3, 48, 48)}).only.maps[0].shape == (2, 192, 3, 3)
+        assert backbone({"image": torch.rand(2, 3, 48, 48)}).only.maps[0].shape == (2, 64, 3, 3)
 
 
 def test_keeps_channels_last():
-    backbone = build("efficientnet_b0", 32, levels=(0,)).to(memory_format=torch.channels_last).eval()
+    backbone = build("test_efficientnet", 32, levels=(0,)).to(memory_format=torch.channels_last).eval()
     images = torch.rand(2, 3, 32, 32).to(memory_format=torch.channels_last)
     found = backbone({"image": images}).only
     assert found.maps[0].is_contiguous(memory_format=torch.channels_last)
@@ -135,11 +139,12 @@ def test_bf16_autocast_and_half_weights():
 
 
 def test_gradients_reach_every_parameter():
-    backbone = build("efficientnet_b0", 32)
+    backbone = build("test_efficientnet", 32)
     backbone({"image": torch.rand(2, 3, 32, 32)}).only.pooled.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
 
 
+@pytest.mark.slow
 def test_compiles_to_a_single_graph():
     graphs = []
 
@@ -147,7 +152,7 @@ def test_compiles_to_a_single_graph():
         graphs.append(graph)
         return graph.forward
 
-    backbone = build("resnet18").eval()
+    backbone = build().eval()
     images = {"image": torch.rand(2, 3, 32, 32)}
     expected = backbone(images).only
     names = set(backbone.state_dict())
@@ -161,11 +166,11 @@ def test_compiles_to_a_single_graph():
 
 
 def test_drop_rates_reach_the_model():
-    backbone = build("efficientnet_b0", drop_rate=0.25, drop_path_rate=0.5)
+    backbone = build("test_efficientnet", drop_rate=0.25, drop_path_rate=0.5)
     assert backbone.network.drop_rate == 0.25
-    assert max(getattr(m, "drop_prob", 0) or 0 for m in backbone.network.modules()) > 0.4
+    assert max(getattr(m, "drop_prob", 0) or 0 for m in backbone.network.modules()) >= 0.4
     with pytest.raises(SpecError, match=r"/drop_path_rate: vgg11 does not take `drop_path_rate`"):
-        build("vgg11", 64, drop_path_rate=0.1)
+        build("vgg11", 32, drop_path_rate=0.1)
 
 
 def test_misspelt_model():
@@ -180,7 +185,7 @@ def test_unknown_tag():
         build("resnet18.a1_in")
 
 
-@pytest.mark.parametrize(("model", "size"), [("vit_tiny_patch16_224", 8), ("inception_v3", 32), ("crossvit_9_240", 64)])
+@pytest.mark.parametrize(("model", "size"), [("test_vit", 8), ("inception_v3", 32), ("crossvit_9_240", 64)])
 def test_image_size_that_the_model_refuses(model, size):
     with pytest.raises(SpecError, match=f"{model}.*augment.size") as caught:
         build(model, size)
@@ -189,8 +194,8 @@ def test_image_size_that_the_model_refuses(model, size):
 
 def test_size_that_is_not_square():
     shape = context(32, height=48)
-    backbone = TimmBackbone.build(TimmParams(model="vit_tiny_patch16_224"), shape)
-    assert backbone({"image": torch.rand(1, 3, 48, 32)}).only.maps[0].shape == (1, 192, 3, 2)
+    backbone = TimmBackbone.build(TimmParams(model="test_vit"), shape)
+    assert backbone({"image": torch.rand(1, 3, 48, 32)}).only.maps[0].shape == (1, 64, 3, 2)
 
 
 def test_needs_one_image():
@@ -207,7 +212,7 @@ def test_pretrained_without_network(monkeypatch):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", refuse)
-    with pytest.raises(EnvironmentProblem, match=r"/pretrained: .*resnet18 could not be fetched.*no route.*checkpoint"):
+    with pytest.raises(EnvironmentProblem, match=r"/pretrained: .*test_resnet could not .* no route .*checkpoint"):
         build(pretrained=True)
 
 
@@ -225,7 +230,7 @@ def same(left, right):
 @pytest.mark.parametrize("form", ["timm.safetensors", "timm.pt", "training.pt", "backbone.safetensors", "model.pt"])
 def test_checkpoint_forms(tmp_path, form):
     source = build()
-    plain = timm.create_model("resnet18", num_classes=5)
+    plain = timm.create_model("test_resnet", num_classes=5)
     plain.load_state_dict(source.network.state_dict(), strict=False)
     backbone = {f"network.{key}": value for key, value in source.network.state_dict().items()}
     states = {
@@ -238,24 +243,26 @@ def test_checkpoint_forms(tmp_path, form):
     path = tmp_path / form
     (safetensors.torch.save_file if path.suffix == ".safetensors" else torch.save)(states[form], path)
     torch.manual_seed(9)
-    found = TimmBackbone.build(TimmParams(model="resnet18", checkpoint=str(path)), context())
+    found = TimmBackbone.build(TimmParams(model="test_resnet", checkpoint=str(path)), context())
     same(found.state_dict(), source.state_dict())
     assert found.network.pretrained_cfg["num_classes"] == 1000
     assert found.network.pretrained_cfg["state_dict"] is None
 
 
 def test_checkpoint_of_another_size_is_resampled(tmp_path):
-    large = build("vit_tiny_patch16_224", 64)
+    large = build("test_vit", 64)
     torch.save(large.network.state_dict(), tmp_path / "w.pt")
-    small = build("vit_tiny_patch16_224", 32, checkpoint=str(tmp_path / "w.pt"))
+    small = build("test_vit", 32, checkpoint=str(tmp_path / "w.pt"))
     assert small.network.pos_embed.shape[1] == 1 + 4
     assert torch.equal(small.network.blocks[0].attn.qkv.weight, large.network.blocks[0].attn.qkv.weight)
 
 
-def test_network_named_like_the_prefix(tmp_path):
-    source = build("volo_d1_224", 32)
-    torch.save(source.network.state_dict(), tmp_path / "w.pt")
-    same(build("volo_d1_224", 32, checkpoint=str(tmp_path / "w.pt")).state_dict(), source.state_dict())
+def test_network_whose_own_names_look_like_the_prefix(tmp_path):
+    state = {"network.0.weight": torch.ones(1), "norm.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "plain.pt")
+    torch.save({f"network.{key}": value for key, value in state.items()}, tmp_path / "ours.pt")
+    for name in ("plain.pt", "ours.pt"):
+        same(read_weights(tmp_path / name, set(state)), state)
 
 
 def test_checkpoint_mistakes(tmp_path):
@@ -264,11 +271,11 @@ def test_checkpoint_mistakes(tmp_path):
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(SpecError, match="cannot be read"):
         build(checkpoint=str(tmp_path / "text.safetensors"))
-    torch.save(timm.create_model("resnet18"), tmp_path / "pickle.pt")
+    torch.save(timm.create_model("test_resnet"), tmp_path / "pickle.pt")
     with pytest.raises(SpecError, match=r"cannot be read.*allowed: .*tensors only"):
         build(checkpoint=str(tmp_path / "pickle.pt"))
-    torch.save(build("efficientnet_b0").network.state_dict(), tmp_path / "other.pt")
-    with pytest.raises(SpecError, match=r"do not fit resnet18: .*Missing key"):
+    torch.save(build("test_efficientnet").network.state_dict(), tmp_path / "other.pt")
+    with pytest.raises(SpecError, match=r"do not fit test_resnet: .*Missing key"):
         build(checkpoint=str(tmp_path / "other.pt"))
     with pytest.raises(SpecError, match="asked for twice"):
         build(checkpoint=str(tmp_path / "other.pt"), pretrained=True)
@@ -276,9 +283,9 @@ def test_checkpoint_mistakes(tmp_path):
 
 def test_incomplete_checkpoint_is_refused(tmp_path):
     state = build().network.state_dict()
-    del state["layer4.1.bn2.weight"]
+    del state["layer4.0.bn2.weight"]
     torch.save(state, tmp_path / "w.pt")
-    with pytest.raises(SpecError, match=r"do not fit resnet18.*layer4.1.bn2.weight"):
+    with pytest.raises(SpecError, match=r"do not fit test_resnet.*layer4.0.bn2.weight"):
         build(checkpoint=str(tmp_path / "w.pt"))
 
 
@@ -286,9 +293,9 @@ def test_builds_on_the_meta_device(tmp_path):
     torch.save(build().network.state_dict(), tmp_path / "w.pt")
     with torch.device("meta"):
         for settings in ({}, {"checkpoint": str(tmp_path / "w.pt")}):
-            backbone = TimmBackbone.build(TimmParams(model="resnet18", **settings), context())
+            backbone = TimmBackbone.build(TimmParams(model="test_resnet", **settings), context())
             assert all(p.is_meta for p in backbone.parameters())
-            assert backbone({"image": torch.empty(2, 3, 32, 32)}).only.pooled.shape == (2, 512)
+            assert backbone({"image": torch.empty(2, 3, 32, 32)}).only.pooled.shape == (2, 96)
 
 
 def test_same_seed_same_weights_whatever_the_settings():
