@@ -28,8 +28,9 @@ _INTRODUCTION = """\
 {facts}
 
 A value is the median over paired rounds of CPU time of what is measured over CPU time of what it is measured against,
-both in turns in one process; the quartiles follow in brackets, and the same median for wall time. As `auxlearn run`
-does, the process tells the C allocator to keep freed memory.
+both in turns in one process; the quartiles follow in brackets. "wall" is the same median for wall time, "best" the
+ratio of the least CPU times of all rounds. As `auxlearn run` does, the process tells the C allocator to keep freed
+memory.
 """
 
 
@@ -73,12 +74,13 @@ def _as_json(facts: Mapping[str, str], tables: Mapping[str, Sequence[Line]]) -> 
 def _as_markdown(facts: Mapping[str, str], tables: Mapping[str, Sequence[Line]]) -> str:
     listed = "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if name != "command")
     rows = [
-        f"| {name} | {line.what} | {line.against} | {_value(line)} | {_number(line.wall)} | {_goal(line)} "
-        f"| {line.verdict} | {line.note} |"
+        f"| {name} | {line.what} | {line.against} | {_value(line)} | {_number(line.wall)} | {_number(line.best)} "
+        f"| {_goal(line)} | {line.verdict} | {line.note} |"
         for name, table in tables.items()
         for line in table
     ]
-    head = ["| | what | against | median [quartiles] | wall | goal | verdict | measured |", "|" + "---|" * 8]
+    names = ["", "what", "against", "median [quartiles]", "wall", "best", "goal", "verdict", "measured"]
+    head = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     return "\n".join([_INTRODUCTION.format(command=facts["command"], facts=listed), *head, *rows])
 
 

@@ -38,6 +38,7 @@ class Line:
         goal: The value should be at most this; None for a number without a goal.
         unit: `"x"` for ratios of CPU time.
         wall: The median ratio of wall time, if it is a ratio.
+        best: The ratio of the least CPU times of all rounds, if it is a ratio: what the least disturbed rounds say.
         note: The absolute numbers.
     """
 
@@ -49,6 +50,7 @@ class Line:
     goal: float | None = None
     unit: str = "x"
     wall: float | None = None
+    best: float | None = None
     note: str = ""
 
     @property
@@ -102,6 +104,7 @@ def compare(
         high=high,
         goal=goal,
         wall=statistics.median(a.wall / b.wall for a, b in pairs),
+        best=min(a.cpu for a, _ in pairs) / min(b.cpu for _, b in pairs),
         note="; ".join(filter(None, [f"{_typical(timings[what])} : {_typical(timings[against])}", note])),
     )
 
