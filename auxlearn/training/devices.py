@@ -78,12 +78,29 @@ class FabricGather:
         self._fabric = fabric
 
     def __call__(self, tensor: Tensor, *, grad: bool = False) -> Tensor:
-        """Return the rows of all processes, in rank order."""
+        """Return the rows of all processes, in rank order; every process has equally many."""
+        tensor = tensor if grad else tensor.detach()
         if self._fabric.world_size == 1:
-            return tensor if grad else tensor.detach()
-        gathered = self._fabric.all_gather(tensor if grad else tensor.detach(), sync_grads=grad)
-        rows: Tensor = gathered.flatten(0, 1)  # type: ignore[union-attr]
+            return tensor
+        rows: Tensor = _GatherRows.apply(tensor, self._fabric.global_rank, self._fabric.world_size)
         return rows
+
+
+class _GatherRows(torch.autograd.Function):
+    """Concatenation over processes; in the backward pass each row gets the gradients that all processes have for it."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, rank: int, world: int) -> Tensor:
+        ctx.rank, ctx.rows = rank, len(tensor)
+        parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world)]
+        torch.distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        joint = gradients[0].clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(joint)
+        return joint[ctx.rank * ctx.rows : (ctx.rank + 1) * ctx.rows], None, None
 
 
 class NormAverage:
