@@ -35,7 +35,7 @@ def cosine(context: ScheduleContext, *, final: float = 0.0) -> LRScheduler:
     """
 
     def factor(step: int) -> float:
-        done = min(1.0, step / context.total_steps)
+        done = min(1.0, step / max(1, context.total_steps))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
     return LambdaLR(context.optimizer, factor)
@@ -43,7 +43,7 @@ def cosine(context: ScheduleContext, *, final: float = 0.0) -> LRScheduler:
 
 def linear(context: ScheduleContext, *, final: float = 0.0) -> LRScheduler:
     """Return a straight line from 1 to `final` times the highest learning rate."""
-    return LinearLR(context.optimizer, start_factor=1.0, end_factor=final, total_iters=context.total_steps)
+    return LinearLR(context.optimizer, start_factor=1.0, end_factor=final, total_iters=max(1, context.total_steps))
 
 
 def multistep(context: ScheduleContext, *, milestones: tuple[int, ...], gamma: float) -> LRScheduler:
