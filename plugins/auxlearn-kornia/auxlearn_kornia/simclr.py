@@ -27,7 +27,7 @@ class SimCLR(ImageAugmentation):
 
     Differences: the steps of the colour jitter have a fixed order (brightness, contrast, saturation, hue) and no
     clamping between them; the hue turns in YIQ, not in HSV (see `auxlearn_kornia.pixels`); a crop has any position
-    and size, not whole pixels only.
+    and size, not whole pixels only; the blur's kernel, a tenth of the image, ends at three standard deviations.
 
     Args:
         params: The magnitudes.
@@ -67,7 +67,7 @@ class SimCLR(ImageAugmentation):
         if self.params.blur:
             low, high = self.params.blur_sigma_min, self.params.blur_sigma_max
             sigma = (low + (high - low) * units["blur_sigma"]) * (units["blur"] < self.params.blur)
-            half = max(1, window.size // 10 // 2)
+            half = max(1, min(window.size // 10 // 2, math.ceil(3 * high)))
             result = blur(result, get_gaussian_kernel1d(2 * half + 1, sigma.unsqueeze(1)))
         return result, window
 

@@ -201,3 +201,10 @@ def test_simclr_blurs_over_a_tenth_of_the_image():
     same = (found - given).abs().amax((1, 2, 3)) < 1e-4
     assert abs(same.float().mean() - 0.5) < 0.08
     assert_near(found[~same], gaussian_blur2d(given, 3, (1.0, 1.0))[~same], 1e-4)
+
+
+def test_simclr_s_kernel_ends_where_it_is_almost_zero():
+    given = torch.rand(4, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    params = {"scale_min": 1.0, "ratio": 1.0, "flip": 0.0, "jitter": 0.0, "grayscale": 0.0, "blur": 1.0}
+    found = SimCLR(SimCLRParams(**params, blur_sigma_min=2.0), size=224)({"image": given}, draws())[0]["image"]
+    assert_near(found, gaussian_blur2d(given, 23, (2.0, 2.0)), 2e-3)

@@ -146,6 +146,13 @@ def test_reads_nothing_back_from_the_device():
     assert result.device.type == "cuda"
 
 
+def test_moved_to_the_device_it_draws_there_and_reads_nothing_back():
+    with FakeTensorMode():
+        shuffle = RandomTileShuffle(grid=3, p=0.5).to("cuda")
+        result = shuffle(torch.empty(8, 3, 12, 12, device="cuda"))
+        assert {result.device.type, shuffle._params["order"].device.type, shuffle.order.device.type} == {"cuda"}
+
+
 def test_is_one_graph():
     shuffle, images = RandomTileShuffle(grid=3, p=1.0), torch.rand(8, 3, 12, 12)
     expected = shuffle(images)
