@@ -157,6 +157,7 @@ def _compare_weights(exporter: Exporter, job: ExportJob, opened: Opened) -> None
         if foreign:
             shown = ", ".join(foreign[:_MOST_NAMES])
             raise ExportError(Problem(what=f"what was written has weights that the trained model has not: {shown}"))
+        return
     most, written = (sum(t.numel() for t in weights.values()) for weights in (trained, opened.weights))
     if written > most:
         raise ExportError(Problem(what=f"what was written has {written:,} numbers, the trained model {most:,}"))

@@ -54,24 +54,16 @@ class Predictor:
             DataError: If a file cannot be read as an image; nothing is predicted then.
             ValueError: If a tensor does not have the form of an image.
         """
-        if isinstance(images, Mapping):
-            whole = self.preprocess({name: _checked(tensor) for name, tensor in images.items()})
-            batches: Iterator[Mapping[str, Tensor]] = iter([whole])
-        else:
-            batches = self._batches(_listed(images))
+        batches = iter([self._whole(images)]) if isinstance(images, Mapping) else self._batches(_listed(images))
         return [answer for batch in batches for answer in self.answer(batch)]
 
     def prepare(self, image: ImageLike) -> Tensor:
         """Return one image as the backbone sees it: floats in [0, 1], [C, H, W]. The errors are those of `predict`."""
         name, shape = self._image()
         if isinstance(image, Tensor):
-            pixels = _checked(image, channels=shape.shape[0])
-        elif shape.shape[0] != 3:
-            what = f"the model reads images of {shape.shape[0]} channels, which files do not have"
-            raise DataError(Problem(what=what, fix="give tensors"))
+            pixels = _checked(image, "C, H, W", shape.shape[0])
         else:
-            side = shape.shape[-1] if shape.shape[-1] == shape.shape[-2] else None
-            pixels = convert_image(image, side) if isinstance(image, Image.Image) else read_image(image, side)
+            pixels = _decoded(image, shape.shape)
         prepared: Tensor = self.preprocess({name: pixels[None]})[name][0]
         return prepared
 
@@ -83,6 +75,15 @@ class Predictor:
     def answer_images(self, prepared: Sequence[Tensor]) -> list[dict[str, Answer]]:
         """Return the answers for what `prepare` returned."""
         return self.answer({self._image()[0]: torch.stack(list(prepared))}) if prepared else []
+
+    def _whole(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the tensors of all modalities as the backbone sees them."""
+        if set(inputs) != set(self.inputs):
+            raise ValueError(f"Inputs should be {sorted(self.inputs)}, found {sorted(inputs)}.")
+        images = {name: one.shape[0] for name, one in self.inputs.items() if one.kind == "image"}
+        checked = {name: _checked(inputs[name], "N, C, H, W", channels) for name, channels in images.items()}
+        whole: Mapping[str, Tensor] = self.preprocess({**inputs, **checked})
+        return whole
 
     def _batches(self, images: Sequence[ImageLike]) -> Iterator[Mapping[str, Tensor]]:
         for start in range(0, len(images), self.batch_size):
@@ -104,18 +105,30 @@ def _listed(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     return [images] if isinstance(images, str | os.PathLike | Image.Image) else list(images)
 
 
-def _checked(tensor: Tensor, channels: int | None = None) -> Tensor:
-    """Return `tensor`; ValueError if it does not look like what it should be."""
-    if not isinstance(tensor, Tensor):
-        raise ValueError(f"Images should be paths, Pillow images or tensors, found {type(tensor).__name__}.")
-    if channels is None:
+def _decoded(image: ImageLike, shape: tuple[int, ...]) -> Tensor:
+    """Return the pixels of a file or a Pillow image, at the size `shape` of the data's images."""
+    channels, height, width = shape
+    if channels != 3:
+        what = f"the model reads images of {channels} channels, which files do not have"
+        raise DataError(Problem(what=what, fix="give tensors", exit_code=4))
+    side = width if width == height else None
+    if isinstance(image, Image.Image):
+        return convert_image(image, side)
+    if not isinstance(image, str | os.PathLike):
+        raise ValueError(f"Images should be paths, Pillow images or tensors, found {type(image).__name__}.")
+    return read_image(image, side)
+
+
+def _checked(tensor: Tensor, form: str, channels: int) -> Tensor:
+    """Return `tensor`, which should be an image or a batch of them; ValueError if it does not look like that."""
+    dimensions = form.count(",") + 1
+    if tensor.ndim != dimensions or tensor.shape[-3] != channels or 0 in tensor.shape:
+        raise ValueError(f"Image tensors should be [{form}] with {channels} channels, found {list(tensor.shape)}.")
+    if tensor.dtype == torch.uint8:
         return tensor
-    if tensor.ndim != 3 or tensor.shape[0] != channels or 0 in tensor.shape:
-        raise ValueError(f"An image tensor should be [{channels}, H, W], found {list(tensor.shape)}.")
-    if tensor.is_floating_point():
-        low, high = tensor.aminmax()
-        if not (low >= 0 and high <= 1):  # also refuses NaN
-            raise ValueError(f"Float images should be in [0, 1], found {low:g} to {high:g}.")
-    elif tensor.dtype != torch.uint8:
-        raise ValueError(f"An image tensor should be uint8 or floating, found {tensor.dtype}.")
-    return tensor
+    if not tensor.is_floating_point():
+        raise ValueError(f"Image tensors should be uint8 or floating, found {tensor.dtype}.")
+    low, high = tensor.aminmax()
+    if not (low >= 0 and high <= 1):  # also refuses NaN
+        raise ValueError(f"Float images should be in [0, 1], found {low:g} to {high:g}.")
+    return tensor.float()
