@@ -54,7 +54,7 @@ def load_spec(
         >>> try:
         ...     load_spec({"auxlearn": 1, "trian": {}})
         ... except SpecError as error:
-        ...     print(error.problems[2].where, error.problems[2].meant)
+        ...     print(error.problems[-1].where, error.problems[-1].meant)
         /trian train
     """
     if registry is not None and plugins:

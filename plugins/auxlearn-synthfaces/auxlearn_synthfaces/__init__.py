@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from auxlearn_synthfaces.archive import EXPRESSIONS as EXPRESSIONS
-from auxlearn_synthfaces.archive import MORPHOLOGIES as MORPHOLOGIES
+from auxlearn_synthfaces.names import EXPRESSIONS as EXPRESSIONS
+from auxlearn_synthfaces.names import MORPHOLOGIES as MORPHOLOGIES
 from auxlearn_synthfaces.provider import SynthFacesParams as SynthFacesParams
 from auxlearn_synthfaces.provider import auxlearn_data_sources as auxlearn_data_sources
 

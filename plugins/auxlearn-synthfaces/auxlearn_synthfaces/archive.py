@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from auxlearn_synthfaces.names import EXPRESSIONS, MORPHOLOGIES, SPLITS
+
 __all__ = [
     "EXPRESSIONS",
     "MORPHOLOGIES",
@@ -26,14 +28,6 @@ __all__ = [
     "read_labels",
     "write_archive",
 ]
-
-EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
-"""Names of the expressions, in the order of AffectNet's labels."""
-
-MORPHOLOGIES = ("female_morph", "male_morph")
-"""Names of the sex-typed shapes. They describe a mesh, not a person's gender."""
-
-SPLITS = ("train", "val", "test")
 
 SHIPPED = Path(__file__).parent / "faces"
 """Folder of the data set inside this package."""

@@ -9,7 +9,7 @@ import attrs
 
 from auxlearn.errors import Problem
 from auxlearn.registry import CheckContext, DataFacts, Provider, hookimpl, option
-from auxlearn_synthfaces.archive import EXPRESSIONS, MORPHOLOGIES, SPLITS
+from auxlearn_synthfaces.names import EXPRESSIONS, MORPHOLOGIES, SPLITS
 
 __all__ = ["SynthFacesParams", "auxlearn_data_sources"]
 
