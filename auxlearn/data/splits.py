@@ -69,6 +69,7 @@ def stratified_share(strata: Rows, share: float, seed: int) -> Rows:
     """Return `share` of the rows, each stratum by its share to within one row; smaller shares are parts of larger ones.
 
     >>> import numpy as np
+    >>> import numpy as np
     >>> stratified_share(np.array([0] * 8 + [1] * 4), 0.25, seed=0).size
     3
     """
