@@ -14,6 +14,7 @@ from auxlearn.evaluation import Selection, score
 from auxlearn.learning.learner import StepResult
 from auxlearn.spec.models import CheckpointKeys, EvaluateKeys
 from auxlearn.training.feed import Feed
+from auxlearn.training.figures import draw_figures
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.progress import Reporter
 from auxlearn.training.recorder import Recorder
@@ -93,15 +94,23 @@ class Fit:
             self.reporter.stop()
 
     def finish(self) -> dict[str, Any]:
-        """Score `test` once with the selected weights, and return the scores; empty without such a split."""
+        """Draw the figures and score `test` once, with the selected weights; return the scores, if any."""
         if self.selection.step is not None and self.selection.step != self.trainer.steps:
             load_model(self.trainer, self.folder.checkpoints.load(self.selection.step))
+        self._draw()
         if not self.evaluate.test or "test" not in self.feed.splits or not self.trainer.learner.primary:
             return {}
         scored = self.score("test")
         if self.is_first:
             self.recorder.write("test", self.selected_step, scored)
         return scored
+
+    def _draw(self) -> None:
+        """Write the figures of the pretext tasks, from rows that the network was not trained on if there are any."""
+        if self.is_first and self.trainer.learner.pretext:
+            split = "val" if "val" in self.feed.splits else "train"
+            batch = next(self.feed.evaluation(split, None)).to(self.trainer.fabric.device)
+            draw_figures(self.trainer.learner, batch, self.folder.path / "figures")
 
     @property
     def selected_step(self) -> int:

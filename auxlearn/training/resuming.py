@@ -22,8 +22,9 @@ _FREE = ("/data/workers", "/data/timeout", "/data/cache", "/data/cache_dir", "/c
 def check_same_run(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric, *, allow_inexact: bool) -> None:
     """Raise a CheckpointError if the run in `folder` would not go on bit for bit.
 
-    A changed spec is always refused, but for settings that cannot change the result, such as `data.workers`. What changes bits only, i.e. versions, threads, devices and a data set whose
-    fingerprint differs, is allowed with `allow_inexact`.
+    A changed spec is always refused, but for settings that cannot change the result, such as `data.workers`. What
+    changes bits only, i.e. versions, threads, devices and a data set whose fingerprint differs, is allowed with
+    `allow_inexact`.
     """
     changed = differences(folder.read("resolved.json"), spec.resolved)
     problems = [p for p in changed if not any(p.where == free or p.where.startswith(f"{free}/") for free in _FREE)]

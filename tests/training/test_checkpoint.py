@@ -60,7 +60,7 @@ def test_damage_is_found_and_the_one_before_is_used(
     content = bytearray(path.read_bytes())
     kind = data.draw(st.sampled_from(["flip", "cut", "remove"]))
     if kind == "flip":
-        # A flip of the case of a hex digit of a checksum, or inside its white space, could be harmless: flip a high bit.
+        # A flip of the case of a hex digit, or in white space, could be harmless: flip a high bit.
         content[data.draw(st.integers(0, len(content) - 1))] ^= 0x80
         path.write_bytes(content)
     elif kind == "cut":
@@ -89,7 +89,8 @@ def test_every_call_may_fail_and_nothing_is_lost(
 ) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, snapshot(1.0))
-    for number in range(1, 8):
+    calls_of_a_save = {"fsync": 6, "rename": 1, "mkdir": 2}
+    for number in range(1, 9):
         seen = 0
         owner = Path if call == "mkdir" else os
         real = getattr(owner, call)
@@ -103,10 +104,11 @@ def test_every_call_may_fail_and_nothing_is_lost(
 
         with monkeypatch.context() as patch:
             patch.setattr(owner, call, failing)
-            try:
+            if number <= calls_of_a_save[call]:
+                with pytest.raises(EnvironmentProblem, match=os.strerror(code)):
+                    checkpoints.save(2, snapshot(2.0))
+            else:
                 checkpoints.save(2, snapshot(2.0))
-            except EnvironmentProblem as error:
-                assert os.strerror(code) in str(error)
         assert checkpoints.load(1).state == {"steps": 1}
         assert not [p for p in tmp_path.iterdir() if p.name.startswith(".new")]
         if seen < number:
