@@ -143,13 +143,15 @@ class Registry:
             near = nearest(name, [known for of_kind, known in KNOWN if of_kind == kind])
         if near is None:
             return None
-        unusable: tuple[Broken | Blocked, ...] = (*self.broken, *self.blocked)
-        here = next((plugin for plugin in unusable if plugin.distribution == KNOWN[kind, near]), None)
+        here = next((plugin for plugin in self._unusable() if plugin.distribution == KNOWN[kind, near]), None)
         return f'{here}, which offers "{near}"' if here else f'pip install {KNOWN[kind, near]}, which offers "{near}"'
 
     def _suspects(self) -> list[str]:
         """Return the plugins of which nobody knows what they would offer."""
-        return [str(plugin) for plugin in (*self.broken, *self.blocked)]
+        return [str(plugin) for plugin in self._unusable() if plugin.distribution not in KNOWN.values()]
+
+    def _unusable(self) -> tuple[Broken | Blocked, ...]:
+        return (*self.broken, *self.blocked)
 
     def _culprits(self, kind: Kind, name: str) -> Iterator[Problem]:
         """Yield why `name` is missing although a plugin that should offer it is there."""

@@ -253,3 +253,32 @@ def test_a_reader_that_leaves_early_is_no_error(home):
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+WATCHED = """
+import sys
+from auxlearn.cli.main import main
+import jsonschema, jsonschema.validators  # reads its own files
+
+seen = []
+WRITES = ("w", "a", "x", "+")
+
+def watch(event, args):
+    writes = event == "open" and isinstance(args[1], str) and any(letter in args[1] for letter in WRITES)
+    if writes or event.startswith(("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn")):
+        seen.append((event, str(args)[:80]))
+
+sys.addaudithook(watch)
+code = main(["validate", *sys.argv[1:]])
+assert not seen, seen
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    "override", ["train.epochs=3", "backbone.type=os.system", "data.$ref=http://localhost:1/x.json"]
+)
+def test_validating_writes_nothing_and_reaches_nothing(fresh, override):
+    done = fresh("spec.json", override, code=WATCHED)
+    assert done.returncode in (0, 2, 3), done.stderr
+    assert "Traceback" not in done.stderr
