@@ -78,8 +78,9 @@ def _named(facts: Mapping[str, Any], chances: Sequence[float]) -> Answer:
     names = _names(facts.get("classes"), len(chances))
     probabilities = {name: _rounded(chance) for name, chance in zip(names, chances, strict=True)}
     if facts.get("kind") == "multilabel":
+        threshold = facts.get("threshold", 0.5)
         return {
-            "classes": [name for name, p in zip(names, chances, strict=True) if p >= 0.5],
+            "classes": [name for name, p in zip(names, chances, strict=True) if p >= threshold],
             "probabilities": probabilities,
         }
     return {"class": names[max(range(len(chances)), key=chances.__getitem__)], "probabilities": probabilities}

@@ -120,9 +120,8 @@ class Classification(PrimaryTask):
         return TaskResult(loss=loss, output={"logits": logits.detach()})
 
     def predict(self, features: Features) -> Mapping[str, Tensor]:
-        """Return `probabilities` [N, classes] and the most probable `class` [N], by number."""
-        probabilities = read_head(self.head, features, self.dropout).softmax(1)
-        return {"probabilities": probabilities, "class": probabilities.argmax(1)}
+        """Return `probabilities` [N, classes]."""
+        return {"probabilities": read_head(self.head, features, self.dropout).softmax(1)}
 
     def metrics(self) -> MetricCollection:
         """Return accuracy, balanced accuracy (mean recall), macro F1 and the confusion matrix (rows: labels)."""
@@ -142,7 +141,7 @@ class Classification(PrimaryTask):
         labels = self._labels(batch)
         rows = labels != _LEFT_OUT
         if rows.any():  # torchmetrics refuses an empty batch
-            metrics.update(self.predict(features)["class"][rows], labels[rows])
+            metrics.update(read_head(self.head, features, self.dropout).argmax(1)[rows], labels[rows])
 
     def linear(self) -> nn.Linear | None:
         """Return the head, if there is one modality."""
@@ -150,7 +149,7 @@ class Classification(PrimaryTask):
 
     def describe(self) -> Mapping[str, Any]:
         """Return the target, and the classes in the order of the probabilities."""
-        return {"task": "classification", "target": self.targets[0], "classes": list(self.names)}
+        return {"target": self.targets[0], "classes": list(self.names)}
 
     def _labels(self, batch: Batch) -> Tensor:
         """Return the place in `names` of each row's label: int64 [N], `_LEFT_OUT` for rows without."""

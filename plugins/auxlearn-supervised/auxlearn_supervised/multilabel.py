@@ -95,9 +95,8 @@ class Multilabel(PrimaryTask):
         return TaskResult(loss=loss, output={"logits": logits.detach()})
 
     def predict(self, features: Features) -> Mapping[str, Tensor]:
-        """Return `probabilities` [N, labels] and which `labels` reach the threshold: bool [N, labels]."""
-        probabilities = read_head(self.head, features, self.dropout).sigmoid()
-        return {"probabilities": probabilities, "labels": probabilities >= self.threshold}
+        """Return `probabilities` [N, labels]."""
+        return {"probabilities": read_head(self.head, features, self.dropout).sigmoid()}
 
     def metrics(self) -> MetricCollection:
         """Return mean average precision, and macro and micro F1 at the threshold."""
@@ -114,12 +113,12 @@ class Multilabel(PrimaryTask):
     def update(self, metrics: MetricCollection, features: Features, batch: Batch) -> None:
         """Add the rows of a batch that have labels."""
         rows = batch.has(self.targets[0])
-        found = self.predict(features)
+        found = self.predict(features)["probabilities"][rows]
         wanted = batch.targets[self.targets[0]][rows].long()
-        metrics["average_precision"].update(found["probabilities"][rows], wanted)
+        metrics["average_precision"].update(found, wanted)
         if rows.any():  # torchmetrics' F1 refuses an empty batch
             for name in ("macro_f1", "micro_f1"):
-                metrics[name].update(found["labels"][rows].long(), wanted)
+                metrics[name].update((found >= self.threshold).long(), wanted)
 
     def linear(self) -> nn.Linear | None:
         """Return the head, if there is one modality."""
@@ -127,9 +126,4 @@ class Multilabel(PrimaryTask):
 
     def describe(self) -> Mapping[str, Any]:
         """Return the target, the labels in the order of the probabilities, and the threshold."""
-        return {
-            "task": "multilabel",
-            "target": self.targets[0],
-            "labels": list(self.names),
-            "threshold": self.threshold,
-        }
+        return {"target": self.targets[0], "classes": list(self.names), "threshold": self.threshold}

@@ -118,14 +118,8 @@ class Regression(PrimaryTask):
         return self.head if self._plain_head else None
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the target, its shape, its components' names and its unit."""
-        return {
-            "task": "regression",
-            "target": self.targets[0],
-            "shape": list(self.info.shape),
-            "components": list(self.info.names),
-            "unit": self.info.unit,
-        }
+        """Return the target, the names of its components and its unit."""
+        return {"target": self.targets[0], "components": list(self.info.names), "unit": self.info.unit}
 
     def _read(self, features: Features) -> Tensor:
         return read_head(self.head, features, self.dropout).view(-1, *self.info.shape)

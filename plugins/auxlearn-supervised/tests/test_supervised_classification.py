@@ -14,12 +14,17 @@ from auxlearn.errors import SpecError
 from auxlearn.learning import BuildContext, Feature, Features, FeatureShape, StepContext
 from auxlearn.learning.learner import inverse_counts
 from auxlearn.registry import CheckContext, DataFacts
+from auxlearn.results.answers import answers, task_facts
 from auxlearn_supervised import ClassificationParams, auxlearn_primary_tasks
 from auxlearn_supervised.classification import Classification
 from auxlearn_supervised.scores import BalancedAccuracy
 from auxlearn_supervised.targets import class_weights
 
 NAMES = ("cat", "dog", "emu", "fox")
+TARGETS = {
+    "kind": TargetInfo(kind="class", names=NAMES),
+    "age": TargetInfo(kind="continuous"),
+}
 SHAPES = {"image": FeatureShape(pooled=6)}
 
 
@@ -165,9 +170,11 @@ def test_several_modalities_are_joined_by_name():
 def test_predict_one_image():
     task, (features, _) = make().eval(), rows(1)
     found = task.predict(features)
-    assert found["probabilities"].sum().item() == pytest.approx(1)
-    assert found["class"].tolist() == [found["probabilities"][0].argmax().item()]
-    assert task.describe() == {"task": "classification", "target": "kind", "classes": list(NAMES)}
+    (answer,) = answers({"pet": task_facts(task, TARGETS)}, {f"pet.{name}": t for name, t in found.items()})
+    best = found["probabilities"][0].argmax().item()
+    assert answer["pet"]["class"] == NAMES[best]
+    assert list(answer["pet"]["probabilities"]) == list(NAMES)
+    assert sum(answer["pet"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
 
 
 def test_metrics_by_hand():
@@ -220,12 +227,6 @@ def test_balanced_weights_give_each_class_the_same_share(counts):
     assert len(shares) == 1
     assert sum(w * n for w, n in zip(weights, counts, strict=True)) == pytest.approx(sum(counts))
     assert all(w == 1 for w, n in zip(weights, counts, strict=True) if n == 0)
-
-
-TARGETS = {
-    "kind": TargetInfo(kind="class", names=NAMES),
-    "age": TargetInfo(kind="continuous"),
-}
 
 
 def context(targets=TARGETS, **settings):

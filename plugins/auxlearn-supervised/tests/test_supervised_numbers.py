@@ -16,6 +16,7 @@ from auxlearn.data import Batch, TargetInfo
 from auxlearn.errors import SpecError
 from auxlearn.learning import BuildContext, Feature, Features, FeatureShape, StepContext
 from auxlearn.registry import CheckContext, DataFacts
+from auxlearn.results.answers import answers, task_facts
 from auxlearn_supervised import MultilabelParams, RegressionParams, auxlearn_primary_tasks
 from auxlearn_supervised.multilabel import Multilabel
 from auxlearn_supervised.regression import Regression
@@ -177,6 +178,30 @@ def test_regression_scores_by_hand():
     assert metrics["mae"].higher_is_better is False
 
 
+def test_what_a_user_gets():
+    pooled = torch.zeros(1, 6)
+    pooled[0, :2] = torch.tensor([0.8, 0.4]).logit()
+    features = Features({"image": Feature(pooled=pooled)})
+
+    def ask(task, info):
+        torch.nn.init.eye_(task.head.weight)
+        torch.nn.init.zeros_(task.head.bias)
+        outputs = {f"t.{name}": value for name, value in task.predict(features).items()}
+        return answers({"t": task_facts(task, {"t": info})}, outputs)[0]["t"]
+
+    info = TargetInfo(kind="multilabel", names=NAMES, shape=(3,))
+    found = ask(Multilabel(SHAPES, target="t", names=NAMES, threshold=0.3), info)
+    assert found["classes"] == ["hat", "scarf", "glasses"]
+    assert ask(Multilabel(SHAPES, target="t", names=NAMES, threshold=0.6), info)["classes"] == ["hat"]
+    info = TargetInfo(kind="continuous", unit="year")
+    assert ask(Regression(SHAPES, target="t", info=info), info) == {
+        "value": pytest.approx(1.386, rel=1e-3),
+        "unit": "year",
+    }
+    info = TargetInfo(kind="continuous", shape=(2,), names=("valence", "arousal"))
+    assert list(ask(Regression(SHAPES, target="t", info=info), info)["value"]) == ["valence", "arousal"]
+
+
 def test_regression_of_several_components():
     info = TargetInfo(kind="continuous", shape=(2,), names=("valence", "arousal"))
     task = Regression(SHAPES, target="t", info=info, concordance=True)
@@ -199,7 +224,7 @@ def test_build():
     context = BuildContext(inputs={}, features=SHAPES, targets=targets)
     task = Multilabel.build(MultilabelParams(target="wears", pos_weights={"scarf": 4.0}, threshold=0.3), context)
     assert task._pos_weights.tolist() == [1, 4, 1]
-    assert task.describe() == {"task": "multilabel", "target": "wears", "labels": list(NAMES), "threshold": 0.3}
+    assert task.describe() == {"target": "wears", "classes": list(NAMES), "threshold": 0.3}
     assert Multilabel.build(MultilabelParams(target="tags"), context).names == ("0", "1")
     age = Regression.build(RegressionParams(initial=30.0), context)
     assert age.head.bias.tolist() == [30.0]
