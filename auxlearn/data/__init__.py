@@ -12,7 +12,7 @@ A plugin offers a `DataSource` (for images with labels a `TableSource` is enough
         ...
 
 Files, from what is below to what is above: `seeds`, `images`, `paths`, `contents`, `labels` (one row);
-`batch`, `source` (the contract), `table` (images named in a table); `order`, `collate`, `loader` (batches);
+`batch`, `source` (the contract), `table` (images named in a table); `order`, `collate`, `workers`, `loader` (batches);
 `splits`, `selection`, `divide` (which rows are which split), `cache`, `checks`; `prepare` (all together).
 """
 
@@ -22,7 +22,6 @@ from auxlearn.data.images import MAX_PIXELS as MAX_PIXELS
 from auxlearn.data.images import read_image as read_image
 from auxlearn.data.loader import Loader as Loader
 from auxlearn.data.loader import eval_loader as eval_loader
-from auxlearn.data.loader import lost_worker as lost_worker
 from auxlearn.data.loader import train_loader as train_loader
 from auxlearn.data.order import Order as Order
 from auxlearn.data.prepare import Prepared as Prepared
@@ -48,7 +47,6 @@ __all__ = [
     "TableSource",
     "TargetInfo",
     "eval_loader",
-    "lost_worker",
     "prepare",
     "read_image",
     "train_loader",

@@ -23,10 +23,11 @@ from auxlearn.data.collate import Collate, Columns, to_batch
 from auxlearn.data.order import Order, Row
 from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource
+from auxlearn.data.workers import lost_worker, watch_workers
 from auxlearn.errors import DataError, Problem, escape
 from auxlearn.seeds import derive_seed
 
-__all__ = ["Failure", "Loader", "eval_loader", "lost_worker", "train_loader"]
+__all__ = ["Failure", "Loader", "eval_loader", "train_loader"]
 
 
 @attrs.frozen
@@ -87,35 +88,21 @@ class Loader:
     def columns(self) -> Iterator[Columns | Failure]:
         """Yield each batch as plain tensors, or what went wrong with it."""
         iterator = iter(self._loader)
+        if self.workers:
+            watch_workers()
         for done in itertools.count():
             try:
                 columns = next(iterator)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                lost = lost_worker(error)
+            except (RuntimeError, DataError) as error:
+                lost = error if isinstance(error, DataError) else lost_worker(error)
                 if lost is None:
                     raise
                 rows = next(itertools.islice(self.batches, done, None))
                 names = ", ".join(self._name(self.split, index) for _, index in rows[:3])
                 raise DataError(attrs.evolve(lost.problems[0], where=f"{self.split}, rows {names} ...")) from error
             yield columns
-
-
-def lost_worker(error: BaseException) -> DataError | None:
-    """Return the error to raise instead of `error`, if that is how torch says that a loader's worker died or is late.
-
-    Torch raises it wherever the main process is when a worker dies, so whoever runs a training loop looks here too.
-    """
-    text = str(error)
-    if not isinstance(error, RuntimeError) or not text.startswith("DataLoader"):
-        return None
-    if "timed out" in text:
-        what, fix = "gave no batch in time", "raise `data.timeout`, or look at the storage"
-    else:
-        what = "was ended from outside, or by the system for lack of memory"
-        fix = "use fewer `data.workers`; 0 reads in the training process"
-    return DataError(problem("", f"a process that reads data {what} ({text.strip()})", fix=fix))
 
 
 def train_loader(

@@ -1,6 +1,7 @@
 """Loaders: the same batches for any number of workers, every row once in evaluation, and errors that say which row."""
 
 import os
+import pickle
 import random
 import signal
 import time
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
-from auxlearn.data import DataSource, InputShape, Order, TargetInfo, eval_loader, lost_worker, train_loader
+from auxlearn.data import DataSource, InputShape, Order, TargetInfo, eval_loader, train_loader
+from auxlearn.data.workers import lost_worker
 from auxlearn.errors import DataError
 
 
@@ -253,7 +255,23 @@ def test_a_stalled_worker_is_told_after_the_timeout():
     assert time.monotonic() - begin < 40
 
 
+def test_a_worker_that_dies_while_the_main_process_is_busy_is_told_there():
+    batches = iter(eval_loader(Source(Rows(40, kill)), "val", 4, workers=1))
+
+    def step():
+        next(batches)
+        time.sleep(30)
+
+    with pytest.raises(DataError, match="was ended from outside"):
+        step()
+
+
 def test_only_torch_s_own_errors_are_translated():
     assert lost_worker(RuntimeError("CUDA error")) is None
-    assert lost_worker(ValueError("DataLoader")) is None
     assert isinstance(lost_worker(RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed. ")), DataError)
+
+
+def test_what_workers_get_can_be_pickled():
+    loader = eval_loader(Source(Whole(4)), "val", 4)
+    reader = pickle.loads(pickle.dumps(loader._loader.dataset))
+    assert torch.equal(reader.__getitems__([(0, 2)])["inputs/x"], torch.full((1, 4), 2.0))
