@@ -18,9 +18,7 @@ def add(subparsers: Any) -> None:
     )
     parser = subparsers.add_parser("export", help="write the trained model for use elsewhere", description=text)
     parser.add_argument("path", metavar="RUN", help="the run folder")
-    parser.add_argument(
-        "--format", required=True, help="state_dict, torch_export, onnx, timm, or the format of another plugin"
-    )
+    parser.add_argument("--format", required=True, help="state_dict, torch_export, onnx, or the format of a plugin")
     parser.add_argument("--part", default="model", metavar="model|backbone", help="what of it (default: model)")
     parser.add_argument("--task", metavar="NAME", help="the primary task, for a format that holds one of several")
     parser.add_argument("--which", default="best", metavar="best|last|STEP", help="which weights (default: best)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def report(result: RunResult, *, as_json: bool) -> None:
     """Print where everything lies, and the scores."""
-    last = next((line for line in reversed(result.history) if line["kind"] == "val"), {})
+    last: Mapping[str, Any] = next((line for line in reversed(result.history) if line["kind"] == "val"), {})
     scores = {name: value for name, value in last.items() if name not in ("kind", "step", "epoch")}
     if as_json:
         facts = {"path": str(result.path), "best": result.best, "val": scores, "test": result.test}
