@@ -16,7 +16,9 @@ __all__ = ["Adam", "AdamW", "Cosine", "Linear", "Sgd", "Step"]
 class AdamW:
     """Params of `adamw` (Decoupled Weight Decay Regularization, arXiv 1711.05101)."""
 
-    betas: tuple[float, ...] = option((0.9, 0.999), ge=0, lt=1, help="Decay of the two moving averages.")
+    betas: tuple[float, ...] = option(
+        (0.9, 0.999), ge=0, lt=1, min_items=2, max_items=2, help="Decay of the two moving averages."
+    )
     eps: float = option(1e-8, gt=0, help="Added to the denominator.")
 
 

@@ -22,4 +22,4 @@ def test_the_table_of_pip_names_is_right(distribution):
     registry = discover()
     offered = {(found.kind, found.provider.name) for found in registry.found if found.distribution == distribution}
     assert offered, [str(broken) for broken in registry.broken]
-    assert offered <= {offer for offer, pip_name in KNOWN.items() if pip_name == distribution}
+    assert offered == {offer for offer, pip_name in KNOWN.items() if pip_name == distribution}
