@@ -82,6 +82,8 @@ def absent_classes(
 
 def leaks(source: DataSource) -> list[Problem]:
     """Return the groups, and the rows with the same input, that stand in more than one split."""
+    if len(source.splits) < 2:  # looking for duplicates may mean reading
+        return []
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for split in source.splits:
         for group in source.groups(split) or ():
