@@ -110,12 +110,13 @@ class Learner(nn.Module):
     @torch.no_grad()
     def plan(self, batch: Batch, moment: Moment) -> Plan:
         """Return what the backbone shall run on for `batch`, rows as the data gives them, and the losses to compute."""
-        draws = moment.draws("augment")
-        draws.seed_globally()
-        inputs, motion = self.augmentation(batch.inputs, draws)
         primary = {name: (self.primary[name], weight) for name, weight in self.weights.items()}
         pretext = [Arranged(name, self.pretext[name], how) for name, how in self.arrange.items()]  # type: ignore[arg-type]
-        return make_plan(attrs.evolve(batch, inputs=inputs), motion, primary, pretext, moment)  # type: ignore[arg-type]
+        with isolated_rng(batch.device):
+            draws = moment.draws("augment")
+            draws.seed_globally()
+            inputs, motion = self.augmentation(batch.inputs, draws)
+            return make_plan(attrs.evolve(batch, inputs=inputs), motion, primary, pretext, moment)  # type: ignore[arg-type]
 
     def groups(self, plan: Plan) -> tuple[Group, ...]:
         """Return the plan in the parts that run forward and backward on their own."""
