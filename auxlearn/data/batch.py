@@ -28,7 +28,7 @@ class Batch:
             A key that is absent means that all rows have it.
         ids: The index of each row in its split, int64 [N].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.data import Batch
         >>> batch = Batch(inputs={"image": torch.zeros(4, 3, 8, 8)}, ids=torch.arange(4))

@@ -52,7 +52,7 @@ def read_image(
     Raises:
         DataError: If the file cannot be read, is no image, is too large or damaged.
 
-    Example:
+    Examples:
         >>> import tempfile, pathlib
         >>> from PIL import Image
         >>> from auxlearn.data import read_image

@@ -41,7 +41,7 @@ class Order(Sampler[list[Row]]):
     Raises:
         ValueError: If there are no rows, or the batch does not divide among the processes.
 
-    Example:
+    Examples:
         >>> from auxlearn.data import Order
         >>> order = Order(5, 2, seed=0)
         >>> sorted(index for step in range(5) for _, index in order.at(step))  # 5 steps of 2 are two epochs

@@ -58,7 +58,7 @@ class TableSource(DataSource):
     Raises:
         DataError: For all rows whose path or label cannot be what is meant, before any file is opened.
 
-    Example:
+    Examples:
         >>> import tempfile, pathlib
         >>> from PIL import Image
         >>> from auxlearn.data import TableRow, TableSource, TargetInfo

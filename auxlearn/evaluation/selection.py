@@ -35,7 +35,7 @@ class Selection:
         value: Its value.
         waited: Scorings since.
 
-    Example:
+    Examples:
         >>> from auxlearn.evaluation import Selection
         >>> from auxlearn.spec.models import Monitor
         >>> best = Selection(monitor=Monitor(metric="emotion/accuracy"), patience=1)

@@ -18,7 +18,7 @@ class Fixed(Balancer):
     A primary task that several views supervise has its weight shared equally by them: adding a view does not
     make the primary task louder.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.learning import LossKey, StepContext
         >>> from auxlearn.learning.balancing import Fixed

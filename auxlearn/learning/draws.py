@@ -39,7 +39,7 @@ class Draws:
         world: Number of processes; each has as many rows as the others.
         device: Where the tensors are needed.
 
-    Example:
+    Examples:
         >>> from auxlearn.learning import Draws
         >>> both = Draws(seed=0, name="puzzle", step=7).permutations(4, 9)
         >>> second = Draws(seed=0, name="puzzle", step=7, rank=1, world=2).permutations(2, 9)

@@ -61,7 +61,7 @@ class Feature:
 class Features(Mapping[str, Feature]):
     """The features of every modality by name; `.only` is the single one of an image task.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.learning import Feature, Features
         >>> Features({"image": Feature(pooled=torch.zeros(2, 5))}).only.pooled.shape

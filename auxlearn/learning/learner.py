@@ -47,7 +47,7 @@ class Learner(nn.Module):
         backward_mode: `"accumulate"` makes a group of each set of passes that no loss joins to another.
         freeze_backbone: Keep the backbone as it is, its BatchNorm in evaluation mode.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn import Learner, Moment
         >>> from auxlearn.data import Batch

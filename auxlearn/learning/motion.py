@@ -18,7 +18,7 @@ class Motion:
     Attributes:
         matrix: [N, 2, 3]; the pixel with its centre at (x, y) moves to `matrix @ (x, y, 1)`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.learning import Motion
         >>> shift = torch.tensor([[[1.0, 0.0, 5.0], [0.0, 1.0, 0.0]]])

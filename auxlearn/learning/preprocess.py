@@ -25,7 +25,7 @@ class Preprocess(nn.Module):
         crop: Side of the central square that is kept, as a part of the shorter side.
         modalities: The names of the image modalities.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.learning import Preprocess
         >>> Preprocess(size=8, crop=0.8)({"image": torch.zeros(2, 3, 20, 20, dtype=torch.uint8)})["image"].shape

@@ -69,7 +69,7 @@ def option(
         min_items: Least number of members of a tuple.
         max_items: Greatest number of members of a tuple.
 
-    Example:
+    Examples:
         >>> import attrs
         >>> from auxlearn.registry import Option, option
         >>> @attrs.frozen(kw_only=True)

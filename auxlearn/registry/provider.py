@@ -103,7 +103,7 @@ class Provider:
         needs_geometry: For a primary task, its target changes with the geometry of the image.
         api: The version of these interfaces that the plugin was written for.
 
-    Example:
+    Examples:
         >>> from auxlearn.registry import Provider
         >>> def build(params, context):
         ...     from my_plugin.task import MyTask

@@ -84,7 +84,7 @@ class Registry:
         broken: Plugins that failed to load; only a spec that needs one of them fails.
         blocked: Plugins that were left out.
 
-    Example:
+    Examples:
         >>> from auxlearn.registry import discover
         >>> discover().find("optimizer", "adamw").distribution
         'auxlearn'

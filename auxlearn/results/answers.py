@@ -38,7 +38,7 @@ def answers(tasks: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Tensor
         tasks: The facts of each task, from `task_facts`.
         outputs: Its outputs by `<task>.<output>`, rows first.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.results.answers import answers
         >>> facts = {"mood": {"kind": "class", "classes": ["sad", "happy"]}}

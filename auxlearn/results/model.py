@@ -27,7 +27,7 @@ class TrainedModel(nn.Module):
         preprocess: What is done to images before the network, as in evaluation.
         data: What was known about the data: class names, units, the size of its images.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.learning import Preprocess
         >>> from auxlearn.results import TrainedModel

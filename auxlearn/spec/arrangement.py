@@ -31,7 +31,7 @@ class Ramp:
 class Arrangement:
     """How a pretext task shares the step with the primary tasks: one row of the plan of passes.
 
-    Example:
+    Examples:
         >>> from auxlearn import Arrangement
         >>> Arrangement(view="own", portion=0.25, weight=0.3).weight_at(epoch=0)
         0.3

@@ -48,7 +48,7 @@ def load_spec(
         SpecError: It is no spec; every mistake is in `error.problems`, in the order of the document.
         PluginError: A plugin that it needs is missing, broken, blocked, or offers an ambiguous name.
 
-    Example:
+    Examples:
         >>> from auxlearn.errors import SpecError
         >>> from auxlearn.spec import load_spec
         >>> try:

@@ -55,7 +55,7 @@ class Checkpoints:
     Args:
         folder: Where they are; made if it does not exist.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> from auxlearn.training.checkpoint import Checkpoints, Snapshot
         >>> with tempfile.TemporaryDirectory() as folder:

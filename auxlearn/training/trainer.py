@@ -45,7 +45,7 @@ class Trainer:
         max_skips: Steps in a row that may be left out.
         channels_last: Memory format of images and convolutions.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn import Learner, Trainer
         >>> from auxlearn.testing.fakes import TinyBackbone, TinyPrimary, tiny_batch

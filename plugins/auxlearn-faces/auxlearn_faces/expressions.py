@@ -70,7 +70,7 @@ def choose_expressions(asked: str | None, targets: Mapping[str, Sequence[str]], 
     Raises:
         SpecError: If there is no such target, or its classes are no expressions, or fewer than two are left.
 
-    Example:
+    Examples:
         >>> from auxlearn_faces.expressions import choose_expressions
         >>> choose_expressions(None, {"emotion": ("angry", "happy", "neutral"), "sex": ("f", "m")})
         Chosen(target='emotion', names=('neutral', 'happiness', 'anger'), index=(2, 1, 0))

@@ -27,7 +27,7 @@ def build_fer(params: FerParams, context: BuildContext) -> Classification:
     Raises:
         SpecError: If no target of the data is about expressions.
 
-    Example:
+    Examples:
         >>> from auxlearn.data import TargetInfo
         >>> from auxlearn.learning import BuildContext, FeatureShape
         >>> from auxlearn_faces import FerParams

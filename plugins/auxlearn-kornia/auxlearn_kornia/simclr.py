@@ -34,7 +34,7 @@ class SimCLR(ImageAugmentation):
         size: Side in pixels of the result, or None for the shorter side of the image.
         modalities: Names of the image modalities.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.learning import Draws
         >>> from auxlearn_kornia import SimCLR, SimCLRParams

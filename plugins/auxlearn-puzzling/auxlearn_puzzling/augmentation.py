@@ -52,7 +52,7 @@ class RandomTileShuffle(GeometricAugmentationBase2D):
     Shape:
         [N, C, H, W] or [C, H, W], float, to the same (with a batch dimension unless `keepdim`).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kornia.augmentation import AugmentationSequential, RandomHorizontalFlip
         >>> from auxlearn_puzzling import RandomTileShuffle

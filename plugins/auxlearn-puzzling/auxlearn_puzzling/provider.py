@@ -19,7 +19,7 @@ _SMALLEST_TILE = 2
 class PuzzlingParams:
     """Settings of the pretext task `puzzling`; the defaults are those of the paper's authors.
 
-    Example:
+    Examples:
         >>> from auxlearn_puzzling import PuzzlingParams
         >>> PuzzlingParams().grid, PuzzlingParams(grid=2).reduction
         (3, 'sum')

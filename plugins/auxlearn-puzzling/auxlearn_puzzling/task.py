@@ -44,7 +44,7 @@ class Puzzling(PretextTask):
         level: Which feature map to pool for the heads, fine to coarse; None for the backbone's pooled feature.
         modality: Which of the inputs is puzzled.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.data import Batch
         >>> from auxlearn.learning import Draws, Feature, Features, StepContext

@@ -23,7 +23,7 @@ def invert_order(order: Tensor) -> Tensor:
     Args:
         order: Permutations of 0 ... K-1: int64 [N, K].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn_puzzling import invert_order
         >>> invert_order(torch.tensor([[2, 0, 1]])).tolist()
@@ -46,7 +46,7 @@ def shuffle_tiles(images: Tensor, order: Tensor, grid: int) -> Tensor:
     Raises:
         ValueError: If the sides are no multiples of `grid`, or `order` does not fit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn_puzzling import shuffle_tiles
         >>> shuffle_tiles(torch.arange(4).view(1, 1, 2, 2), torch.tensor([[3, 0, 1, 2]]), grid=2)
@@ -79,7 +79,7 @@ def _runs(order: Tensor, grid: int, lines: int, planes: int) -> Tensor:
 def unshuffle_tiles(images: Tensor, order: Tensor, grid: int) -> Tensor:
     """Return the images from which `shuffle_tiles` made `images`; its arguments and errors are the same.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn_puzzling import shuffle_tiles, unshuffle_tiles
         >>> images, order = torch.rand(1, 3, 6, 6), torch.randperm(9).view(1, 9)
@@ -101,7 +101,7 @@ def puzzle(images: Tensor, order: Tensor, grid: int, mode: str = "bilinear") -> 
         grid: Tiles along each side.
         mode: How to resize: `"bilinear"`, or `"nearest-exact"` for label maps.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn_puzzling import puzzle
         >>> puzzle(torch.rand(2, 3, 64, 64), torch.stack([torch.randperm(9)] * 2), grid=3).shape

@@ -41,7 +41,7 @@ class Classification(PrimaryTask):
         label_smoothing: Part of each label that is spread over all classes.
         dropout: Dropout on the pooled feature.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.data import Batch
         >>> from auxlearn.learning import Feature, Features, FeatureShape, StepContext

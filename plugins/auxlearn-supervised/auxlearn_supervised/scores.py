@@ -20,7 +20,7 @@ class BalancedAccuracy(Metric):
     Args:
         classes: Number of classes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn_supervised.scores import BalancedAccuracy
         >>> score = BalancedAccuracy(3)

@@ -31,7 +31,7 @@ def choose_target(asked: str | None, fitting: Sequence[str], known: Sequence[str
     Raises:
         SpecError: If there is no such target, it is of another kind, or the choice is open.
 
-    Example:
+    Examples:
         >>> from auxlearn_supervised.targets import choose_target
         >>> choose_target(None, ["emotion"], ["emotion", "age"], "class target")
         'emotion'
@@ -88,7 +88,7 @@ def class_weights(
     Raises:
         SpecError: If a weight is given for a class that does not exist, or no class has one above 0.
 
-    Example:
+    Examples:
         >>> from auxlearn_supervised.targets import class_weights
         >>> class_weights("balanced", ("joy", "fear"), (30, 10))
         (0.6666666666666666, 2.0)

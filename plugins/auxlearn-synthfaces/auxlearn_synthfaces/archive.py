@@ -103,7 +103,7 @@ def write_archive(folder: Path, rows: Sequence[Row], images: Images, quality: in
 def read_labels(folder: Path = SHIPPED) -> list[Row]:
     """Read the table of labels.
 
-    Example:
+    Examples:
         >>> from auxlearn_synthfaces.archive import read_labels
         >>> rows = read_labels()
         >>> len(rows), rows[0].split, len({row.subject for row in rows})
@@ -134,7 +134,7 @@ def read_images(folder: Path = SHIPPED, count: int | None = None) -> Images:
         folder: Where the archive lies.
         count: The number of rows of the table, if the caller has read it already.
 
-    Example:
+    Examples:
         >>> from auxlearn_synthfaces.archive import read_images
         >>> read_images().shape
         (4000, 64, 64, 3)

@@ -22,7 +22,7 @@ Expression = Literal["neutral", "happiness", "sadness", "surprise", "fear", "dis
 class SynthFacesParams:
     """Settings of the data source `synthfaces`.
 
-    Example:
+    Examples:
         >>> from auxlearn_synthfaces import SynthFacesParams
         >>> len(SynthFacesParams().expressions), SynthFacesParams(expressions=("fear", "anger")).expressions
         (8, ('fear', 'anger'))

@@ -63,7 +63,7 @@ class SynthFaces(DataSource):
     Raises:
         ValueError: If an expression is unknown or named twice, or the size is less than 1.
 
-    Example:
+    Examples:
         >>> from auxlearn_synthfaces import SynthFaces
         >>> faces = SynthFaces(expressions=("happiness", "sadness"))
         >>> faces.inputs["image"].shape, faces.targets["expression"].names

@@ -32,7 +32,7 @@ class TimmBackbone(Backbone):
         mean: Mean of each channel, pixels in [0, 1].
         std: Standard deviation of each channel.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn.data import InputShape
         >>> from auxlearn.learning import BuildContext

@@ -24,7 +24,7 @@ def build_optimizer(params: TimmOptimizerParams, groups: list[dict[str, Any]]) -
         SpecError: If timm has no such optimizer, or it lacks or refuses a setting that is given.
         EnvironmentProblem: If it needs a GPU or a package that is not here (the names on `apex` and `bnb`).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from auxlearn_timm import TimmOptimizerParams
         >>> from auxlearn_timm.optimizers import build_optimizer

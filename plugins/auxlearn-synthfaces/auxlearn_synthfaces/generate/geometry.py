@@ -22,7 +22,7 @@ FACE = np.array([0.0, 7.08, 1.15], np.float32)
 def rotation(yaw: float, pitch: float, roll: float) -> Floats:
     """Rotation matrix [3, 3] of a pose in degrees, in the convention of 300W-LP.
 
-    Example:
+    Examples:
         >>> from auxlearn_synthfaces.generate.geometry import rotation
         >>> (rotation(90, 0, 0) @ [0, 0, 1]).round().tolist()  # the nose points to the viewer's left
         [-1.0, 0.0, 0.0]

@@ -37,7 +37,7 @@ class Plan:
         size: Side of the images in pixels. People, expressions and poses do not depend on it.
         seed: Of everything drawn.
 
-    Example:
+    Examples:
         >>> from auxlearn_synthfaces.generate.samples import Plan
         >>> plan = Plan(count=25, subjects=10)
         >>> [plan.images_of(subject) for subject in (0, 9)], [plan.split_of(subject) for subject in (6, 7, 8)]
