@@ -7,7 +7,6 @@ is an ordinary `ValueError` or `TypeError`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -51,6 +50,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     >>> nearest("puzling", ["puzzling", "inpainting"])
     'puzzling'
     """
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -24,7 +24,10 @@ _EPILOG = """exit codes:
   0 done            4 data                 8 disk, permission, lock
   2 spec or usage   5 diverged             9 export
   3 plugin          6 checkpoint, resume   130, 143 signal, after a saved checkpoint
-                    7 other processes      70 a bug: please report it"""
+                    7 other processes      70 a bug: please report it
+
+environment:
+  AUXLEARN_PLUGINS=a,b   load only these plugins; empty: none besides the engine's own"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from auxlearn.registry.forms import record_of
@@ -26,7 +26,7 @@ def providers_of(hook: str, results: Sequence[Any]) -> tuple[Provider, ...]:
         raise ContractError(f"returned None from `{hook}`, which should return a list of Provider")
     found: list[Provider] = []
     for result in results:
-        if isinstance(result, str | Provider) or not hasattr(result, "__iter__"):
+        if isinstance(result, str) or not isinstance(result, Iterable):
             raise ContractError(f"returned {result!r:.80} from `{hook}`, which should return a list of Provider")
         for offer in result:
             if not isinstance(offer, Provider):

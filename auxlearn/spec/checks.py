@@ -8,7 +8,7 @@ from auxlearn.errors import Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import DataKeys, EvaluateKeys, OptimizerKeys, TrainKeys
-from auxlearn.spec.pointers import Path
+from auxlearn.spec.pointers import Path, parse
 from auxlearn.spec.supervision import check_arrangements
 
 __all__ = ["check"]
@@ -70,7 +70,7 @@ def _check_components(assembly: Assembly) -> Found:
             continue
         try:
             problems = list(item.found.provider.check(item.params, context))
-            places = [(*item.path, *problem.where.split("/")[1:]) for problem in problems]
+            places = [(*item.path, *parse(problem.where)) for problem in problems]
         except Exception as error:
             yield item.path, _failure(item, "check", error)
         else:

@@ -24,7 +24,8 @@ def pointer(path: Sequence[str | int]) -> str:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Return the steps of a JSON Pointer that begins with `/`."""
+    """Return the steps of a JSON Pointer; the slash before the first may be missing."""
+    text = text if text.startswith("/") or not text else f"/{text}"
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:])
 
 

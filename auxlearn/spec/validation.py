@@ -169,5 +169,6 @@ def _describe_array(schema: Mapping[str, Any]) -> str:
     lengths = [
         f"{word} {schema[key]}" for key, word in (("minItems", "at least"), ("maxItems", "at most")) if key in schema
     ]
-    counted = f" of {' and '.join(lengths)}" if lengths else ""
+    exact = schema.get("minItems") == schema.get("maxItems")
+    counted = f" of {schema['minItems'] if exact else ' and '.join(lengths)}" if lengths else ""
     return f"a list{counted}, each {describe(schema.get('items', {})) or 'of any kind'}"

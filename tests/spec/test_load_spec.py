@@ -300,12 +300,13 @@ def test_a_describe_that_breaks_is_the_plugins_fault(small, with_offers):
         load_spec(small, registry=registry)
 
 
-def test_a_check_sees_the_data_the_size_and_the_batch(small, with_offers):
+@pytest.mark.parametrize("where", ["/a/0", "a/0"])
+def test_a_check_sees_the_data_the_size_and_the_batch(small, with_offers, where):
     seen = []
 
     def check(params, context):
         seen.append(context)
-        return [Problem(what="no", where="/a/0", exit_code=4)]
+        return [Problem(what="no", where=where, exit_code=4)]
 
     registry = with_offers(("pretext_task", Provider(name="looks", summary="", build=print, check=check)))
     small["pretext"] = {"one": {"type": "looks"}}
