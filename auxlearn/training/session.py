@@ -44,12 +44,13 @@ def shape_of(data: Prepared) -> DataShape:
 def fabric_of(spec: Spec) -> Fabric:
     """Return the Fabric that `spec` asks for."""
     keys = spec.train
-    dynamic = any(
+    sometimes = any(
         how.keys.every > 1 or how.keys.start_epoch > 0 or not isinstance(how.keys.weight, float | int)
         for how in spec.pretext.values()
     )
-    in_parts = keys.backward == "accumulate" or keys.accumulate > 1
-    return make_fabric(keys, unused_parameters=dynamic or in_parts)
+    never = any(one.keys.weight == 0 for one in (*spec.primary.values(), *spec.pretext.values()))
+    in_parts = keys.backward == "accumulate"  # micro-batches are alike: the last one touches what the others did
+    return make_fabric(keys, unused_parameters=sometimes or never or in_parts)
 
 
 def make_feed(spec: Spec, data: Prepared, fabric: Fabric) -> Feed:
