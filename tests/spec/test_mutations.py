@@ -79,6 +79,7 @@ def editor(registry):
     return Draft202012Validator(schema)
 
 
+@pytest.mark.slow
 def test_two_thousand_mutated_specs(spec, registry, editor):
     rng = random.Random(7)
     loaded = 0
