@@ -9,17 +9,57 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from auxlearn.data import InputShape
 from auxlearn.errors import ExportError, Problem
 from auxlearn.learning import Preprocess
 from auxlearn.results.exporter import ExportJob
+from auxlearn.spec.validation import problems_of, validator_for
 
 __all__ = ["FILE", "describe", "inputs_of", "preprocess_of", "read_description"]
 
 FILE = "preprocess.json"
 
 _VERSION = 1
-_KEYS = {"format": str, "part": str, "inputs": dict, "tasks": dict, "outputs": dict, "load": dict}
+_SHAPE: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}
+_NAMES = {"type": "array", "items": {"type": "string"}}
+_INPUT = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["image", "feature"]},
+        "shape": _SHAPE,
+        "stored": {**_SHAPE, "minItems": 3, "maxItems": 3},
+        "dtype": {"type": "string"},
+        "crop": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "size": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "required": ["kind", "shape"],
+    "if": {"properties": {"kind": {"const": "image"}}},
+    "then": {"required": ["stored", "crop", "size"]},
+}
+_TASK = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["class", "multilabel", "continuous"]},
+        "classes": _NAMES,
+        "components": _NAMES,
+        "unit": {"type": "string"},
+    },
+}
+# What is read again; the rest is for people.
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "auxlearn_export": {"const": _VERSION},
+        "format": {"type": "string"},
+        "part": {"enum": ["model", "backbone"]},
+        "inputs": {"type": "object", "additionalProperties": _INPUT},
+        "tasks": {"type": "object", "additionalProperties": _TASK},
+        "load": {"type": "object"},
+    },
+    "required": ["auxlearn_export", "format", "part", "inputs", "tasks", "load"],
+}
 
 
 def describe(job: ExportJob, *, normalises: bool) -> dict[str, Any]:
@@ -87,9 +127,9 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise ExportError(Problem(where=str(path), what="not found; this is no export", exit_code=9)) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ExportError(Problem(where=str(path), what=f"cannot be read: {error}", exit_code=9)) from None
-    wrong = not isinstance(found, dict) or any(not isinstance(found.get(key), kind) for key, kind in _KEYS.items())
-    if wrong or found.get("auxlearn_export") != _VERSION:
-        raise ExportError(Problem(where=str(path), what="this is no description of an export", exit_code=9))
+    problems = [problem for _, problem in problems_of(validator_for(_SCHEMA), found)]
+    if problems:
+        raise ExportError([attrs.evolve(p, where=f"{path} {p.where}".rstrip(), exit_code=9) for p in problems])
     return dict(found)
 
 

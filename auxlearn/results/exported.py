@@ -14,7 +14,7 @@ import attrs
 from auxlearn.errors import AuxlearnError, ExportError, Problem, escape
 from auxlearn.registry import Registry, discover
 from auxlearn.results.answers import Answer
-from auxlearn.results.description import FILE, inputs_of, preprocess_of, read_description
+from auxlearn.results.description import inputs_of, preprocess_of, read_description
 from auxlearn.results.export import CHECKSUMS, make_exporter
 from auxlearn.results.exporter import Opened
 from auxlearn.results.predictor import Images, Predictor
@@ -79,17 +79,13 @@ class LoadedExport:
         if not self.description["tasks"]:
             what = "there is a backbone only, which predicts nothing"
             raise ExportError(Problem(where=str(self.path), what=what, fix="auxlearn export --part model"))
-        try:
-            return Predictor(
-                run=self.opened.run,
-                preprocess=preprocess_of(self.description),
-                inputs=inputs_of(self.description),
-                tasks=self.description["tasks"],
-                batch_size=batch_size,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            what = f"says not how to prepare images: {error!r}"
-            raise ExportError(Problem(where=str(self.path / FILE), what=what)) from None
+        return Predictor(
+            run=self.opened.run,
+            preprocess=preprocess_of(self.description),
+            inputs=inputs_of(self.description),
+            tasks=self.description["tasks"],
+            batch_size=batch_size,
+        )
 
 
 def _check_sums(folder: Path) -> None:

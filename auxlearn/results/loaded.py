@@ -179,6 +179,6 @@ def _scorable(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _recorded_shape(folder: RunFolder) -> DataShape:
     try:
         return DataShape.from_json(folder.read("manifest.json")["data"]["shape"])
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         where = str(folder.path / "manifest.json")
         raise CheckpointError(Problem(where=where, what=f"lacks the shape of the data: {error!r}")) from None

@@ -26,6 +26,9 @@ _MOST_KEYS = 5
 
 def kept_sections(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a trained model is made of, from a resolved spec."""
+    missing = [name for name in _KEPT if name not in resolved]
+    if missing:
+        raise CheckpointError(Problem(what=f"the resolved spec of the run lacks {', '.join(missing)}", exit_code=6))
     return {name: resolved[name] for name in _KEPT}
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from auxlearn import api
@@ -21,12 +19,6 @@ SPEC = {
     "train": {"epochs": 4, "batch_size": 16, "ema": 0.8},
     "checkpoint": {"keep_last": 4},
 }
-
-
-def without_pretext():
-    """The tiny plugin as an older or broken installation has it: its pretext task is gone."""
-    names = ("auxlearn_data_sources", "auxlearn_backbones", "auxlearn_primary_tasks")
-    return SimpleNamespace(__name__="tiny", **{name: getattr(tiny, name) for name in names})
 
 
 @pytest.fixture(scope="session")
