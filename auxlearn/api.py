@@ -215,6 +215,8 @@ def _go(
         take_over(fit.trainer.learner, spec.init_from, spec.root)
     if resuming:
         fit.resume()
+    for note in data.notes:
+        told.say(f"note: {note}")
     fit.train()
     test = fit.finish()
     best = _best(fit)

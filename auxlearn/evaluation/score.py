@@ -70,18 +70,27 @@ def _evaluating(*modules: nn.Module) -> Iterator[None]:
 def _collect(metrics: Mapping[str, Any], losses: Mapping[str, Tensor], device: torch.device | str) -> Scored:
     scored: Scored = {}
     for name, collection in metrics.items():
-        for metric, value in collection.compute().items():
+        for metric, value in _values(collection).items():
             scored[f"{name}/{metric}"] = value.tolist() if isinstance(value, Tensor) else value
         total, count = _over_processes(losses[name], device).tolist()
         scored[f"{name}/loss"] = total / count if count else float("nan")
     return scored
 
 
+def _values(collection: Any) -> dict[str, Any]:
+    """Return the values of the metrics; NaN where no row had a label."""
+    if any(metric.update_called for metric in collection.values()) or _is_distributed():
+        return dict(collection.compute())
+    return dict.fromkeys(collection.keys(), float("nan"))
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def _over_processes(sums: Tensor, device: torch.device | str) -> Tensor:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _is_distributed():
         return sums
     joint = sums.to(device)
     torch.distributed.all_reduce(joint)
     return joint
-
-

@@ -79,10 +79,8 @@ def _named(facts: Mapping[str, Any], chances: Sequence[float]) -> Answer:
     probabilities = {name: _rounded(chance) for name, chance in zip(names, chances, strict=True)}
     if facts.get("kind") == "multilabel":
         threshold = facts.get("threshold", 0.5)
-        return {
-            "classes": [name for name, p in zip(names, chances, strict=True) if p >= threshold],
-            "probabilities": probabilities,
-        }
+        chosen = [name for name, chance in zip(names, chances, strict=True) if chance >= threshold]
+        return {"classes": chosen, "probabilities": probabilities}
     return {"class": names[max(range(len(chances)), key=chances.__getitem__)], "probabilities": probabilities}
 
 

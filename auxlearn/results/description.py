@@ -45,6 +45,7 @@ _TASK = {
         "classes": _NAMES,
         "components": _NAMES,
         "unit": {"type": "string"},
+        "threshold": {"type": "number"},
     },
 }
 # What is read again; the rest is for people.

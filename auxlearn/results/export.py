@@ -74,11 +74,15 @@ def export(
     with _beside(folder) as aside:
         description = {"format": format, **describe(job, normalises=exporter.normalises)}
         description |= {"outputs": _outputs(exporter, job), "run": run.facts(), "load": exporter.write(job, aside)}
-        description |= {"check": _compare(exporter, job, aside, description)}
-        (aside / FILE).write_text(json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(aside.iterdir())}
-        (aside / CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
+        _seal(aside, description | {"check": _compare(exporter, job, aside, description)})
     return folder
+
+
+def _seal(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write the description and the checksums beside the files of the exporter."""
+    (folder / FILE).write_text(json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
 
 
 def make_exporter(name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> Exporter:

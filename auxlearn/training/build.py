@@ -134,9 +134,9 @@ class _Parts:
 
     def augmented(self) -> dict[str, InputShape]:
         """Return the form of each modality after augmentation."""
-        return {
+        images = {
             name: attrs.evolve(one, shape=(one.shape[0], self.size, self.size), dtype="float32")
-            if one.kind == "image"
-            else one
             for name, one in self._shape.inputs.items()
+            if one.kind == "image" and self.size is not None
         }
+        return {**self._shape.inputs, **images}

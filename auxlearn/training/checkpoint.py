@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,13 @@ class Snapshot:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, finds the old content or the new, and nothing between."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    _guarded(path.parent, lambda: (_write(aside, content), os.replace(aside, path), _flush(path.parent)), aside)
+
+    def commit() -> None:
+        _write(aside, content)
+        os.replace(aside, path)
+        _flush(path.parent)
+
+    _guarded(path.parent, commit, aside)
 
 
 class Checkpoints:
@@ -199,7 +205,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _guarded(folder: Path, action: Any, aside: Path) -> None:
+def _guarded(folder: Path, action: Callable[[], None], aside: Path) -> None:
     """Run `action`; if the system refuses, remove what it left `aside` and say why."""
     try:
         action()

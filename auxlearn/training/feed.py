@@ -32,7 +32,7 @@ class Feed:
     @property
     def rows(self) -> int:
         """Rows of the training split."""
-        return len(self.data.source.dataset("train"))  # type: ignore[arg-type]
+        return self.data.rows("train")
 
     def epoch(self, step: int) -> float:
         """Return the epochs that are done after `step` steps, with fraction."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import torch
 
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError, Interrupted, Problem
@@ -188,8 +189,10 @@ class Fit:
 
     def _stop_if(self, request: StopRequest) -> None:
         asked = request.signal or 0
-        if self.trainer.fabric.world_size > 1:
-            asked = max(self.trainer.fabric.all_gather(asked).tolist())  # type: ignore[union-attr]
+        fabric = self.trainer.fabric
+        if fabric.world_size > 1:
+            # One collective between two steps: a signal to any process stops all of them at the same step.
+            asked = int(self.trainer.gather(torch.tensor([asked], device=fabric.device)).max())
         if not asked or self.finished:
             return
         self.save()

@@ -65,8 +65,9 @@ class Bar(Reporter):
         """Move the bar."""
         if self._task is None:
             return
-        fields = {"epoch": f"{epoch:.1f}", "rate": f"{rate:.0f}"} | ({"losses": _shown(losses)} if losses else {})
-        self._progress.update(self._task, completed=step, **fields)
+        self._progress.update(self._task, completed=step, epoch=f"{epoch:.1f}", rate=f"{rate:.0f}")
+        if losses:
+            self._progress.update(self._task, losses=_shown(losses))
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""

@@ -75,7 +75,7 @@ def make_trainer(spec: Spec, learner: Learner, feed: Feed, fabric: Fabric) -> Tr
     if keys.compile:
         learner.backbone.compile(dynamic=False)
     if keys.sync_batchnorm and fabric.device.type == "cuda":
-        torch.nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call]
     optimizer = build_component(spec.optimizer, parameter_groups(learner, spec.optimizer.keys))
     per_epoch = feed.rows / feed.batch_size
     warmup = min(round(spec.schedule.keys.warmup_epochs * per_epoch), total_steps(spec, feed) - 1)

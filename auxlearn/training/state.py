@@ -29,6 +29,7 @@ def pack(trainer: Trainer, extra: Mapping[str, Any]) -> Snapshot:
         "updates": trainer.updates,
         "skips": trainer.skips,
         "optimizer": rest,
+        "precision": trainer.fabric.strategy.precision.state_dict(),
         "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
         "extra": dict(extra),
     }
@@ -41,6 +42,7 @@ def unpack(trainer: Trainer, snapshot: Snapshot) -> dict[str, Any]:
     _unpack_optimizer(trainer.raw_optimizer, snapshot.optimizer, snapshot.state["optimizer"])
     if trainer.scheduler is not None:
         trainer.scheduler.load_state_dict(snapshot.state["scheduler"])
+    trainer.fabric.strategy.precision.load_state_dict(snapshot.state["precision"])
     trainer.steps = snapshot.state["steps"]
     trainer.updates = snapshot.state["updates"]
     trainer.skips = snapshot.state["skips"]
