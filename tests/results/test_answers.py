@@ -12,10 +12,13 @@ from auxlearn.testing.fakes import TinyPrimary
 
 def test_several_labels_are_those_above_one_half():
     facts = {"traits": {"kind": "multilabel", "classes": ["hat", "beard", "scarf"]}}
-    [found] = answers(facts, {"traits.probabilities": torch.tensor([[0.75, 0.25, 0.5]])})
+    outputs = {"traits.probabilities": torch.tensor([[0.75, 0.25, 0.5]])}
+    [found] = answers(facts, outputs)
     assert found == {
         "traits": {"classes": ["hat", "scarf"], "probabilities": {"hat": 0.75, "beard": 0.25, "scarf": 0.5}}
     }
+    facts["traits"]["threshold"] = 0.6
+    assert answers(facts, outputs)[0]["traits"]["classes"] == ["hat"]
 
 
 def test_numbers_have_their_unit_and_the_names_of_their_components():
