@@ -44,7 +44,7 @@ def run(rounds: int) -> list[Line]:
                 "python -c pass": _process([sys.executable, "-c", "pass"], environment),
                 "import torch": _process([sys.executable, "-c", "import torch"], environment),
             },
-            rounds,
+            max(2, rounds // 2),  # a round takes seconds
         )
     return [
         compare(timings, "auxlearn --help", "python -c pass", goal=4),
