@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,34 +14,41 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from auxlearn.errors import EnvironmentProblem, Problem
 from auxlearn.spec.models import Spec
 
-__all__ = ["make_loggers"]
+__all__ = ["make_loggers", "require_loggers"]
+
+
+def require_loggers(spec: Spec) -> None:
+    """Raise an EnvironmentProblem, which names the extra, if what a logger of `/log/to` needs is not installed."""
+    problems = []
+    for name in spec.log.to:
+        try:
+            importlib.import_module("auxlearn" if name == "csv" else name)  # the packages are called like the loggers
+        except ModuleNotFoundError:
+            what = f'logger "{name}" needs the package {name}, which is not installed'
+            problems.append(Problem(where="/log/to", what=what, fix=f'pip install "auxlearn[{name}]"', exit_code=8))
+    if problems:
+        raise EnvironmentProblem(problems)
 
 
 def make_loggers(spec: Spec, folder: Path) -> list[Any]:
-    """Return the loggers that `/log/to` names.
-
-    Raises:
-        EnvironmentProblem: If what a logger needs is not installed; it names the extra.
-    """
+    """Return the loggers that `/log/to` names; what they need was found by `require_loggers`."""
     return [_MAKERS[name](spec, folder) for name in spec.log.to]
 
 
 def _csv(_spec: Spec, folder: Path) -> Any:
+    shutil.rmtree(
+        folder / "csv", ignore_errors=True
+    )  # it cannot add to a file; a resumed run tells it everything again
     return CSVLogger(folder, name="csv", version="", flush_logs_every_n_steps=1)
 
 
 def _tensorboard(_spec: Spec, folder: Path) -> Any:
-    try:
-        return TensorBoardLogger(folder, name="tensorboard", version="")
-    except ModuleNotFoundError as error:
-        raise _missing("tensorboard", error) from error
+    return TensorBoardLogger(folder, name="tensorboard", version="")
 
 
 def _wandb(spec: Spec, folder: Path) -> Any:
-    try:
-        import wandb
-    except ModuleNotFoundError as error:
-        raise _missing("wandb", error) from error
+    import wandb
+
     # The id is the folder's, so a resumed run goes on as the same run.
     facts = {"project": "auxlearn", "name": spec.name, "id": folder.name, "config": spec.resolved}
     run = wandb.init(**facts, resume="allow", dir=folder)
@@ -47,11 +56,9 @@ def _wandb(spec: Spec, folder: Path) -> Any:
 
 
 def _mlflow(spec: Spec, folder: Path) -> Any:
-    try:
-        import mlflow
-    except ModuleNotFoundError as error:
-        raise _missing("mlflow", error) from error
-    mlflow.set_tracking_uri((folder / "mlflow").as_uri())
+    import mlflow
+
+    mlflow.set_tracking_uri((folder / "mlflow").resolve().as_uri())
     mlflow.set_experiment(spec.name)
     mlflow.start_run(run_name=spec.name)
     return _Calls(lambda metrics, step: mlflow.log_metrics(metrics, step=step))
@@ -66,11 +73,6 @@ class _Calls:
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Log."""
         self._log(metrics, step)
-
-
-def _missing(extra: str, error: ModuleNotFoundError) -> EnvironmentProblem:
-    what = f'logger "{extra}" needs {error.name}, which is not installed'
-    return EnvironmentProblem(Problem(where="/log/to", what=what, fix=f'pip install "auxlearn[{extra}]"', exit_code=8))
 
 
 _MAKERS: dict[str, Callable[[Spec, Path], Any]] = {

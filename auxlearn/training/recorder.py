@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.loggers.csv_logs import CSVLogger
 from torch import Tensor
 
 from auxlearn.errors import escape
@@ -82,14 +83,18 @@ class Recorder:
         record: Record = finite_json({"kind": kind, "step": step, **values})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._tell(record, list(self._loggers))
+        return record
+
+    def _tell(self, record: Record, loggers: Sequence[Any]) -> None:
+        kind, step = record["kind"], record["step"]
         numbers = {f"{kind}/{n}": v for n, v in record.items() if isinstance(v, (int, float)) and n != "step"}
-        for logger in list(self._loggers):
+        for logger in loggers:
             try:
                 logger.log_metrics(numbers, step)
             except Exception as error:  # a tracker that is down must not cost the run
                 self._loggers.remove(logger)
                 self.warn(f"logger {type(logger).__name__} failed and is left out: {escape(error)}")
-        return record
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the sums since the last line, and how long the file is."""
@@ -102,6 +107,8 @@ class Recorder:
             os.truncate(self.path, min(state["bytes"], self.path.stat().st_size))
         self._sums = {name: torch.tensor(total, device=device) for name, total in state["sums"].items()}
         self._counts = dict(state["counts"])
+        for line in self.history():
+            self._tell(line, [logger for logger in self._loggers if isinstance(logger, CSVLogger)])
 
     def history(self) -> list[Record]:
         """Return every line written so far."""

@@ -19,7 +19,7 @@ from auxlearn.training.devices import make_fabric
 from auxlearn.training.feed import Feed
 from auxlearn.training.fit import Fit
 from auxlearn.training.folder import RunFolder
-from auxlearn.training.loggers import make_loggers
+from auxlearn.training.loggers import make_loggers, require_loggers
 from auxlearn.training.optimisation import parameter_groups
 from auxlearn.training.progress import Reporter
 from auxlearn.training.recorder import Recorder
@@ -128,6 +128,7 @@ def rehearse(spec: Spec, data: Prepared) -> None:
 
     What passes does not fail on its configuration later. What fails inside a plugin is told as that plugin's fault.
     """
+    require_loggers(spec)
     fabric = Fabric(accelerator="cpu", devices=1)
     feed = make_feed(spec, data, fabric)
     spec = attrs.evolve(spec, train=attrs.evolve(spec.train, compile=False))

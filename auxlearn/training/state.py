@@ -16,6 +16,7 @@ from auxlearn.training.trainer import Trainer
 __all__ = ["load_model", "pack", "unpack"]
 
 _EMA = "ema."
+_FORMAT = 1
 
 
 def pack(trainer: Trainer, extra: Mapping[str, Any]) -> Snapshot:
@@ -25,6 +26,7 @@ def pack(trainer: Trainer, extra: Mapping[str, Any]) -> Snapshot:
         model |= {_EMA + name: tensor for name, tensor in trainer.average.state_dict().items()}
     tensors, rest = _pack_optimizer(trainer.raw_optimizer)
     state = {
+        "format": _FORMAT,
         "steps": trainer.steps,
         "updates": trainer.updates,
         "skips": trainer.skips,
@@ -38,6 +40,9 @@ def pack(trainer: Trainer, extra: Mapping[str, Any]) -> Snapshot:
 
 def unpack(trainer: Trainer, snapshot: Snapshot) -> dict[str, Any]:
     """Put `trainer` into the state of `snapshot`; return the caller's JSON that went with it."""
+    found = snapshot.state.get("format")
+    if found != _FORMAT:
+        raise CheckpointError(Problem(what=f"the checkpoint has format {found!r}", allowed=str(_FORMAT), exit_code=6))
     load_model(trainer, snapshot)
     _unpack_optimizer(trainer.raw_optimizer, snapshot.optimizer, snapshot.state["optimizer"])
     if trainer.scheduler is not None:

@@ -1,0 +1,118 @@
+"""Numbers go to `metrics.jsonl` and to further loggers; a logger that fails costs nothing but itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import auxlearn
+from auxlearn.errors import EnvironmentProblem
+from auxlearn.learning.learner import StepResult
+from auxlearn.testing import plugin
+from auxlearn.training.folder import RunFolder
+from auxlearn.training.recorder import Recorder, finite_json
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "auxlearn": 1,
+        "name": "tiny",
+        "data": {"type": "tiny"},
+        "backbone": {"type": "tiny"},
+        "primary": {"kind": {"type": "tiny"}},
+        "train": {"epochs": 2, "batch_size": 16},
+        "log": {"every_steps": 2},
+    }
+    return base | changes
+
+
+def result(loss: float) -> StepResult:
+    value = torch.tensor(loss)
+    return StepResult(total=value, losses={"a": value}, weights={}, metrics={}, carry={}, passes=(), samples=1)
+
+
+def test_lines_are_means_since_the_line_before(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "m.jsonl", every=2)
+    for loss in (1.0, 3.0):
+        recorder.add(result(loss))
+    assert recorder.flush(2)["loss/a"] == 2.0
+    recorder.add(result(5.0))
+    assert recorder.flush(3)["loss/a"] == 5.0
+
+
+def test_a_restored_recorder_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "m.jsonl", every=4)
+    recorder.add(result(1.0))
+    recorder.flush(1)
+    recorder.add(result(2.0))
+    state = json.loads(json.dumps(recorder.state()))
+    recorder.add(result(100.0))
+    recorder.flush(3)
+    again = Recorder(tmp_path / "m.jsonl", every=4)
+    again.restore(state, torch.device("cpu"))
+    again.add(result(4.0))
+    again.flush(3)
+    assert [line["loss/a"] for line in again.history()] == [1.0, 3.0]
+
+
+def test_what_is_not_finite_is_null() -> None:
+    assert finite_json({"a": float("nan"), "b": [float("inf"), 1]}) == {"a": None, "b": [None, 1]}
+
+
+def test_a_logger_that_fails_is_left_out_and_the_run_goes_on(tmp_path: Path) -> None:
+    class Down:
+        calls = 0
+
+        def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+            self.calls += 1
+            raise ConnectionError("the tracker is down")
+
+    said: list[str] = []
+    down = Down()
+    recorder = Recorder(tmp_path / "m.jsonl", every=1, loggers=[down], warn=said.append)
+    for step in (1, 2):
+        recorder.write("train", step, {"loss": 1.0})
+    assert down.calls == 1
+    assert said == ["logger Down failed and is left out: the tracker is down"]
+    assert len(recorder.history()) == 2
+
+
+def test_csv(tmp_path: Path) -> None:
+    auxlearn.run(spec(log={"every_steps": 2, "to": ["csv"]}), out=tmp_path / "r", plugins=[plugin])
+    rows = list(csv.DictReader((tmp_path / "r" / "csv" / "metrics.csv").read_text().splitlines()))
+    assert {"train/loss/kind@clean", "val/kind/accuracy", "test/kind/accuracy"} <= set(rows[0])
+
+
+def test_csv_of_a_resumed_run_is_whole(tmp_path: Path) -> None:
+    given = spec(log={"every_steps": 2, "to": ["csv"]}, checkpoint={"every_steps": 1, "keep_last": 9})
+    auxlearn.run(given, out=tmp_path / "r", plugins=[plugin])
+    whole = (tmp_path / "r" / "csv" / "metrics.csv").read_text()
+    shutil.rmtree(tmp_path / "r" / "checkpoints" / "6")
+    auxlearn.resume(tmp_path / "r", plugins=[plugin])
+    assert (tmp_path / "r" / "csv" / "metrics.csv").read_text() == whole
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    auxlearn.run(spec(log={"every_steps": 2, "to": ["tensorboard"]}), out=tmp_path / "r", plugins=[plugin])
+    assert list((tmp_path / "r" / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_logger_that_is_not_installed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(EnvironmentProblem, match=r'pip install "auxlearn\[wandb\]"'):
+        auxlearn.run(spec(log={"to": ["wandb"]}), out=tmp_path / "r", plugins=[plugin])
+    assert not (tmp_path / "r").exists()
+
+
+def test_checkpoints_by_minutes(tmp_path: Path) -> None:
+    keys = {"every_epochs": None, "every_minutes": 1e-6, "keep_last": 100}
+    auxlearn.run(spec(checkpoint=keys), out=tmp_path / "r", plugins=[plugin])
+    assert RunFolder(tmp_path / "r").checkpoints.steps() == [1, 2, 3, 4, 5, 6]
