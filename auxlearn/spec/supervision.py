@@ -60,6 +60,9 @@ def _check_keys(item: Selected, train: TrainKeys) -> Found:
                 what = f"`{key}` concerns a pass of its own, but the view is {view}"
                 fix = f'set "view": "own", or leave `{key}` out'
                 yield (*item.path, key), Problem(what=what, fix=fix)
+    if view == "clean" and item.found.provider.moves_pixels:
+        what = "the backbone would not see what the task did to the images: a clean view is shown as it is"
+        yield (*item.path, "view"), Problem(what=what, allowed='"own", "shared"')
     if isinstance(keys.weight, Ramp) and keys.weight.until < keys.weight.begin:
         what = f"the ramp ends at epoch {keys.weight.until:g}, before it begins at {keys.weight.begin:g}"
         yield (*item.path, "weight", "until"), Problem(what=what, allowed=f"at least {keys.weight.begin:g}")

@@ -81,6 +81,15 @@ def test_keys_of_an_own_pass(small, registry, view, key, value):
     load_spec(small, registry=registry)
 
 
+def test_a_task_that_moves_pixels_needs_a_view_that_shows_it(small, registry):
+    small["pretext"] = {"mix": {"type": "shuffle", "view": "clean"}}
+    problem = problems(small, registry)["/pretext/mix/view"]
+    assert problem.allowed == '"own", "shared"'
+    for view in ("own", "shared"):
+        small["pretext"]["mix"]["view"] = view
+        load_spec(small, registry=registry)
+
+
 def test_a_ramp_that_ends_before_it_begins(small, registry):
     small["pretext"] = {"puzzle": {"type": "puzzle", "weight": {"begin": 3, "until": 2}}}
     assert list(problems(small, registry)) == ["/pretext/puzzle/weight/until"]
@@ -139,7 +148,7 @@ def test_a_primary_that_no_row_supervises(small, registry, pretext):
         {"mix": {**HIDES, "supervise": ["emotion"]}},
         {"mix": {**HIDES, "portion": 0.5}},
         {"mix": {**HIDES, "view": "own"}},
-        {"mix": {**HIDES, "view": "clean"}},
+        {"mix": {**HIDES, "type": "cluster"}},
         {"mix": {**HIDES, "every": 2}},
         {"mix": {**HIDES, "start_epoch": 1}},
         {"mix": {**HIDES, "weight": 0}},
