@@ -210,7 +210,7 @@ def _go(
     from auxlearn.training.session import make_fit, shape_of
 
     told = Logged(reporter or Silent(), folder.path / "train.log") if fabric.is_global_zero else Silent()
-    fit = make_fit(spec, data, fabric, folder, told)
+    fit = make_fit(spec, data, fabric, folder, told, restoring=resuming and bool(folder.checkpoints.steps()))
     if spec.init_from is not None:
         take_over(fit.trainer.learner, spec.init_from, spec.root)
     if resuming:
@@ -253,5 +253,3 @@ def _working(folder: RunFolder, *, first: bool) -> Iterator[None]:
         raise
     finally:
         folder.unlock()
-
-

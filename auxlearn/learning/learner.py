@@ -175,6 +175,8 @@ class Learner(nn.Module):
         self, carry: Mapping[str, Mapping[str, Tensor]], moment: Moment, gather: Gather = identity_gather
     ) -> None:
         """Let the pretext tasks that were computed update their queues and the like."""
+        if not carry:
+            return
         device = next((t.device for tensors in carry.values() for t in tensors.values()), torch.device("cpu"))
         moment = self._own(moment, device)
         with isolated_rng(device):

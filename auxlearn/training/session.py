@@ -99,10 +99,12 @@ def make_trainer(spec: Spec, learner: Learner, feed: Feed, fabric: Fabric) -> Tr
     )
 
 
-def make_fit(spec: Spec, data: Prepared, fabric: Fabric, folder: RunFolder, reporter: Reporter) -> Fit:
-    """Return the run of `spec`, standing at its beginning."""
+def make_fit(
+    spec: Spec, data: Prepared, fabric: Fabric, folder: RunFolder, reporter: Reporter, *, restoring: bool = False
+) -> Fit:
+    """Return the run of `spec`, standing at its beginning; `restoring`: a checkpoint will be loaded into it."""
     feed = make_feed(spec, data, fabric)
-    trainer = make_trainer(spec, build_learner(spec, shape_of(data)), feed, fabric)
+    trainer = make_trainer(spec, build_learner(spec, shape_of(data), restoring=restoring), feed, fabric)
     loggers = make_loggers(spec, folder.path) if fabric.is_global_zero else []
     primary = dict(trainer.learner.primary.items())
     return Fit(

@@ -80,7 +80,11 @@ class Trainer:
         self.gather = FabricGather(self.fabric)
         self.accumulate, self.clip_norm, self.channels_last = accumulate, clip_norm, channels_last
         self.non_finite, self.max_skips = non_finite, max_skips
-        self._kept = nn.ModuleDict({"backbone": learner.backbone, "primary": learner.primary})
+        # With the shared modules, which primary tasks may use, so that the moving average has copies of them too.
+        kept = {"backbone": learner.backbone, "primary": learner.primary, "shared": learner.shared}
+        self._kept = nn.ModuleDict(
+            {name: part for name, part in kept.items() if name != "shared" or len(learner.shared)}
+        )
         self.average = self._make_average(ema)
         self.guard = Guard(learner)
         self._equalise_norms = NormAverage(self.fabric, learner)

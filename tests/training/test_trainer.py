@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from auxlearn import Arrangement, Learner, Trainer
-from auxlearn.learning import TaskResult
+from auxlearn.learning import Shared, TaskResult
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
 
 PARTIAL = torch.tensor([1, 0, 0, 0, 0, 0, 1, 1], dtype=torch.bool)
@@ -336,3 +336,30 @@ def test_the_engine_adds_at_most_fifteen_operations_to_a_step():
             by_hand(batch)
     extra = Counter(engine.names) - Counter(hand.names)
     assert len(engine.names) - len(hand.names) <= 15, extra
+
+
+def test_the_moving_average_follows_modules_that_primary_tasks_share() -> None:
+    shared = Shared("neck", torch.nn.Linear(8, 8), {})
+
+    class Head(TinyPrimary):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neck = shared
+
+        def predict(self, features):  # type: ignore[no-untyped-def]
+            return {"probabilities": self.head(self.neck(features.only.pooled)).softmax(1)}
+
+        def loss(self, features, batch, step):  # type: ignore[no-untyped-def]
+            logits = self.head(self.neck(features.only.pooled))
+            return TaskResult(loss=torch.nn.functional.cross_entropy(logits, batch.targets["kind"], reduction="sum"))
+
+    learner = Learner(TinyBackbone(), primary={"kind": Head()}, shared={"neck": shared})
+    trainer = Trainer(learner, torch.optim.SGD(learner.parameters(), lr=0.5), ema=0.5)
+    before = shared.module.weight.detach().clone()
+    trainer.step(tiny_batch())
+    first = shared.module.weight.detach().clone()
+    trainer.step(tiny_batch(seed=1))
+    averaged = trainer.scored["primary"]["kind"].neck.module.weight
+    assert averaged is not shared.module.weight
+    torch.testing.assert_close(averaged, 0.5 * first + 0.5 * shared.module.weight)
+    assert not torch.equal(before, first)

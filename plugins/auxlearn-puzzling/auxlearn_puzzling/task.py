@@ -101,11 +101,9 @@ class Puzzling(PretextTask):
         tiles = self.grid**2
         logits = self.heads(self._feature(features[0])).view(-1, tiles, tiles)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum of bf16 terms would lose digits
-        terms = F.cross_entropy(logits.flatten(0, 1), order.flatten(), reduction="none").view(-1, tiles)
-        terms = terms.sum(1) if self.reduction == "sum" else terms.mean(1)
-        if given is not None:
-            terms = terms.where(given, torch.zeros_like(terms))
-        return TaskResult(loss=terms.sum(), output={"logits": logits}, metrics=_scores(logits.detach(), order, given))
+        loss = _sum_over_puzzles(logits.flatten(0, 1), order, given)
+        loss = loss if self.reduction == "sum" else loss / tiles
+        return TaskResult(loss=loss, output={"logits": logits}, metrics=_scores(logits.detach(), order, given))
 
     def picture(self, views: tuple[View, ...], result: TaskResult) -> Mapping[str, Tensor]:
         """Return the image, the puzzle, and the puzzle as the heads would solve it.
@@ -126,11 +124,19 @@ class Puzzling(PretextTask):
         return feature.pooled if self.level is None else feature.maps[self.level].mean((2, 3))
 
 
+def _sum_over_puzzles(logits: Tensor, order: Tensor, given: Tensor | None) -> Tensor:
+    """Return the cross entropy summed over the tiles of the images that have the modality."""
+    if given is None:
+        return F.cross_entropy(logits, order.flatten(), reduction="sum")
+    terms = F.cross_entropy(logits, order.flatten(), reduction="none").view_as(order)
+    return terms.where(given.unsqueeze(1), torch.zeros_like(terms)).sum()
+
+
 def _scores(logits: Tensor, order: Tensor, given: Tensor | None) -> dict[str, Tensor]:
     """Return the share of tiles, and of whole puzzles, that the heads name rightly."""
     right = logits.argmax(2) == order
-    tiles, solved = right.float().mean(1), right.all(1).float()
     if given is None:
-        return {"tile_accuracy": tiles.mean(), "solved": solved.mean()}
+        return {"tile_accuracy": right.mean(dtype=torch.float32), "solved": right.all(1).mean(dtype=torch.float32)}
+    tiles, solved = right.float().mean(1), right.all(1).float()
     rows = given.sum().clamp(min=1)
     return {"tile_accuracy": (tiles * given).sum() / rows, "solved": (solved * given).sum() / rows}
