@@ -14,9 +14,13 @@ __all__ = ["add", "run"]
 
 def add(subparsers: Any) -> None:
     """Add the command to the parser."""
-    text = "Show what is installed: backbones, tasks, data, augmentations, balancers, optimizers, exporters."
+    text = (
+        "Show what is installed: backbones, tasks, data, augmentations, balancers, optimizers, exporters. "
+        "Without an action: everything."
+    )
     parser = subparsers.add_parser("plugins", help="show what is installed", description=text)
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    parser.set_defaults(run=run, name=None, json=False)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION")
     listing = actions.add_parser("list", help="everything, with broken plugins and their reasons")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=run, name=None)

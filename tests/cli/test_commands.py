@@ -120,6 +120,10 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_hides_nothing(fresh):
     ).items()
 
 
+def test_plugins_without_an_action_lists_everything(fresh):
+    assert fresh("plugins").stdout == fresh("plugins", "list").stdout
+
+
 def test_showing_one_component(fresh):
     done = fresh("plugins", "show", "adamw")
     assert "optimizer adamw" in done.stdout
