@@ -64,6 +64,8 @@ def report(result: RunResult, *, as_json: bool) -> None:
     print(f"run folder        {result.path}")
     print(f"numbers           {result.path / 'metrics.jsonl'}")
     print(f"checkpoints       {result.path / 'checkpoints'}")
+    if (result.path / "figures").is_dir():
+        print(f"figures           {result.path / 'figures'}")
     print(f"next              auxlearn export {result.path} --format state_dict")
 
 
