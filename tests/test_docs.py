@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "pages" / "reference"
 PAGES = sorted([*ROOT.glob("docs/pages/**/*.md"), ROOT / "README.md", *ROOT.glob("plugins/*/README.md")])
 FENCE = re.compile(
-    r"^(?:<!-- test (?:adds: (?P<adds>.*)|expects exit code (?P<code>\d+)) -->\n)?"
+    r"^(?:<!-- test (?:adds: (?P<adds>[^\n]*)|expects exit code (?P<code>\d+)) -->\n)?"
     r"(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
 )
@@ -127,6 +127,13 @@ def test_blocks_run(
                     install(scratch / words[3], scratch, monkeypatch)
                 elif words[0] == "auxlearn":
                     assert main([*words[1:], *block.adds]) == 0, f"{where}: {shlex.join(words)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_block_is_overlooked(page: Path) -> None:
+    text, found = page.read_text(encoding="utf-8"), blocks(page)
+    assert 2 * len(found) == len(re.findall("^ *```", text, re.MULTILINE))
+    assert text.count("<!-- test ") == sum(bool(block.adds or block.code) for block in found)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
