@@ -80,6 +80,8 @@ def run(
     read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins)
     fabric = fabric_of(read)
     fabric.launch()
+    if reporter is not None and fabric.is_global_zero:
+        reporter.say("checking the data, and one step with a throw-away copy")
     data = prepare_data(read)
     rehearse(read, data)
     folder = RunFolder(out or Path("runs") / read.name)
@@ -215,6 +217,8 @@ def _go(
         take_over(fit.trainer.learner, spec.init_from, spec.root)
     if resuming:
         fit.resume()
+    if fit.finished:
+        told.say("all steps are done already; scoring once more")
     for note in data.notes:
         told.say(f"note: {note}")
     fit.train()

@@ -35,7 +35,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(finite_json(facts), allow_nan=False))
         return 0
     print(f"step {loaded.step} of {loaded.path}, {args.split}")
-    print(_table(scores))
+    print(_table({name: value for name, value in scores.items() if not isinstance(value, list)}))
+    for name, value in scores.items():
+        if isinstance(value, list):
+            classes = dict(loaded.model.tasks())[name.partition("/")[0]].describe().get("classes", range(len(value)))
+            print(f"\n{name}\n{_rows(value, list(map(str, classes)))}")
     return 0
 
 
@@ -45,6 +49,14 @@ def _table(scores: Mapping[str, Any]) -> str:
     rows = []
     for name, value in scores.items():
         task, _, metric = name.partition("/")
-        shown = f"{value:.4f}" if isinstance(value, float) else json.dumps(value)
-        rows.append((task, metric, shown))
+        rows.append((task, metric, f"{value:.4f}" if isinstance(value, float) else str(value)))
     return table(rows, ("TASK", "METRIC", "VALUE"))
+
+
+def _rows(values: list[Any], classes: list[str]) -> str:
+    """Return a vector or matrix with a line for each class: in a confusion matrix, the true one."""
+    wide = max(map(len, classes))
+    shown = [[f"{v:g}" for v in (value if isinstance(value, list) else [value])] for value in values]
+    cell = max(len(text) for line in shown for text in line)
+    lines = zip(classes, shown, strict=True)
+    return "\n".join(f"  {name:{wide}}  {' '.join(text.rjust(cell) for text in line)}" for name, line in lines)

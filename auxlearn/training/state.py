@@ -42,7 +42,8 @@ def unpack(trainer: Trainer, snapshot: Snapshot) -> dict[str, Any]:
     """Put `trainer` into the state of `snapshot`; return the caller's JSON that went with it."""
     found = snapshot.state.get("format")
     if found != _FORMAT:
-        raise CheckpointError(Problem(what=f"the checkpoint has format {found!r}", allowed=str(_FORMAT), exit_code=6))
+        what = f"the checkpoint has format {found!r}, another version of auxlearn wrote it"
+        raise CheckpointError(Problem(what=what, allowed=str(_FORMAT), fix="resume with that version", exit_code=6))
     load_model(trainer, snapshot)
     _unpack_optimizer(trainer.raw_optimizer, snapshot.optimizer, snapshot.state["optimizer"])
     if trainer.scheduler is not None:
