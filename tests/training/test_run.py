@@ -121,7 +121,7 @@ def test_resume_after_a_signal_is_bit_exact(step: int, number: int, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (1, 3)])
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (1, 2)])
 def test_resume_is_bit_exact_for_any_number_of_workers(before: int, after: int, tmp_path: Path) -> None:
     run(tmp_path / "whole", spec())
     with pytest.raises(Interrupted):
