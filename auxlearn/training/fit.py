@@ -11,7 +11,7 @@ import torch
 
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError, Interrupted, Problem
-from auxlearn.evaluation import Selection, score
+from auxlearn.evaluation import Selection
 from auxlearn.learning.learner import StepResult
 from auxlearn.spec.models import CheckpointKeys, EvaluateKeys
 from auxlearn.training.feed import Feed
@@ -120,15 +120,7 @@ class Fit:
 
     def score(self, split: str) -> dict[str, Any]:
         """Return the metrics of the primary tasks on `split`."""
-        parts = self.trainer.scored
-        return score(
-            parts["backbone"],  # type: ignore[arg-type]
-            dict(parts["primary"].items()),  # type: ignore[operator]
-            self.trainer.learner.augmentation,
-            self.feed.evaluation(split, self.evaluate.batch_size),
-            device=self.trainer.fabric.device,
-            precision=self.trainer.fabric.autocast,
-        )
+        return self.trainer.score(self.feed.evaluation(split, self.evaluate.batch_size))
 
     def _step(self, batches: Iterator[Batch]) -> None:
         step = self.trainer.steps

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 
 from auxlearn.data import Prepared, prepare
 from auxlearn.errors import AuxlearnError, PluginError, Problem
-from auxlearn.evaluation import Selection, score
+from auxlearn.evaluation import Selection
 from auxlearn.evaluation.selection import default_monitor
 from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import Spec
@@ -139,7 +139,7 @@ def rehearse(spec: Spec, data: Prepared) -> None:
         trainer.step(next(iter(feed.train(0))), epoch=_latest_start(spec))
         scored: dict[str, Any] = {}
         for split in (s for s in ("val", "test") if s in feed.splits):
-            scored = _score_one(trainer, feed, split)
+            scored = trainer.score([next(feed.evaluation(split, None))])
         if scored and spec.evaluate.monitor is not None:
             Selection(monitor=spec.evaluate.monitor).take(0, scored)
     except AuxlearnError:
@@ -152,13 +152,3 @@ def rehearse(spec: Spec, data: Prepared) -> None:
 def _latest_start(spec: Spec) -> float:
     """Return an epoch in which every pretext task is computed."""
     return float(max((one.keys.start_epoch for one in spec.pretext.values()), default=0))
-
-
-def _score_one(trainer: Trainer, feed: Feed, split: str) -> dict[str, Any]:
-    parts = trainer.scored
-    return score(
-        parts["backbone"],  # type: ignore[arg-type]
-        dict(parts["primary"].items()),  # type: ignore[operator]
-        trainer.learner.augmentation,
-        [next(feed.evaluation(split, None))],
-    )

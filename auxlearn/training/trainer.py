@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError
+from auxlearn.evaluation import score
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.learner import Learner, in_channels_last
@@ -150,6 +151,17 @@ class Trainer:
                 self._allow(result, batch, Trial(self.learner, plans, scales, self.gather))
         self.steps += 1
         return attrs.evolve(result, seconds=time.perf_counter() - begin)
+
+    def score(self, batches: Iterable[Batch]) -> dict[str, Any]:
+        """Return the metrics of the primary tasks on `batches` by `"<task>/<metric>"`, with the scored weights."""
+        return score(
+            self.scored["backbone"],  # type: ignore[arg-type]
+            dict(self.scored["primary"].items()),  # type: ignore[operator]
+            self.learner.augmentation,
+            batches,
+            device=self.fabric.device,
+            precision=self.fabric.autocast,
+        )
 
     def _on_device(self, batch: Batch) -> Batch:
         batch = batch.to(self.fabric.device, non_blocking=True)
