@@ -212,8 +212,9 @@ def _go(
     from auxlearn.training.session import make_fit, shape_of
 
     told = Logged(reporter or Silent(), folder.path / "train.log") if fabric.is_global_zero else Silent()
-    fit = make_fit(spec, data, fabric, folder, told, restoring=resuming and bool(folder.checkpoints.steps()))
-    if spec.init_from is not None:
+    restoring = resuming and bool(folder.checkpoints.steps())
+    fit = make_fit(spec, data, fabric, folder, told, restoring=restoring)
+    if spec.init_from is not None and not restoring:
         take_over(fit.trainer.learner, spec.init_from, spec.root)
     if resuming:
         fit.resume()

@@ -99,6 +99,8 @@ class Fit:
         if self.selection.step is not None and self.selection.step != self.trainer.steps:
             load_model(self.trainer, self.folder.checkpoints.load(self.selection.step))
         self._draw()
+        if self.is_first and not self.checkpoint.keep_best:
+            self._prune(keep_best=False)
         if not self.evaluate.test or "test" not in self.feed.splits or not self.trainer.learner.primary:
             return {}
         scored = self.score("test")
@@ -202,14 +204,16 @@ class Fit:
                 "selection": self.selection.state(),
                 "finished": self.finished,
             }
-            checkpoints = self.folder.checkpoints
-            checkpoints.save(step, pack(self.trainer, extra))
-            keep = set(checkpoints.steps()[-self.checkpoint.keep_last :])
-            if self.selection.step is not None and self.checkpoint.keep_best:
-                keep.add(self.selection.step)
-            checkpoints.prune(keep)
+            self.folder.checkpoints.save(step, pack(self.trainer, extra))
+            self._prune(keep_best=True)  # which the end of the run needs, whether it is kept after that or not
         self._saved_at, self._saved_step = time.monotonic(), step
         self.trainer.fabric.barrier()
+
+    def _prune(self, *, keep_best: bool) -> None:
+        keep = set(self.folder.checkpoints.steps()[-self.checkpoint.keep_last :])
+        if keep_best and self.selection.step is not None:
+            keep.add(self.selection.step)
+        self.folder.checkpoints.prune(keep)
 
     def _choice(self) -> dict[str, Any]:
         return {"best": self.selection.step, "value": self.selection.value, "last": self._saved_step}

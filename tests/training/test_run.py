@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -247,6 +248,28 @@ def test_keep_last_and_keep_best(tmp_path: Path) -> None:
     assert steps[-1] == 15
     assert result.best["step"] in steps
     assert len(steps) <= 3
+
+
+def test_without_keep_best_the_best_is_scored_all_the_same(tmp_path: Path) -> None:
+    given = spec(checkpoint={"keep_last": 1}, evaluate={"monitor": {"metric": "kind/loss", "mode": "max"}})
+    kept = run(tmp_path / "kept", given)
+    given["checkpoint"] = {"keep_last": 1, "keep_best": False}
+    result = run(tmp_path / "r", given)
+    assert result.best["step"] == 5  # the loss falls, so the first scoring has the greatest
+    assert RunFolder(tmp_path / "kept").checkpoints.steps() == [5, 15]
+    assert RunFolder(tmp_path / "r").checkpoints.steps() == [15]
+    assert result.test == kept.test
+
+
+def test_a_run_is_resumed_without_the_run_that_it_began_from(tmp_path: Path) -> None:
+    run(tmp_path / "first", spec())
+    given = spec(init_from={"path": str(tmp_path / "first")}, seed=3)
+    run(tmp_path / "whole", given)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "r", given, reporter=InterruptAt(7))
+    shutil.rmtree(tmp_path / "first")
+    resume(tmp_path / "r")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "r"))
 
 
 def test_every_metrics_line_is_strict_json(tmp_path: Path) -> None:
