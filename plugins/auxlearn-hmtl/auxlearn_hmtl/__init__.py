@@ -1,0 +1,1 @@
+"""The systems of HMTL and of its authors' code, as presets."""

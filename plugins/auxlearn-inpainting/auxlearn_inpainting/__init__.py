@@ -1,0 +1,1 @@
+"""Pretext task: fill in what was masked out of the image (HMTL)."""

@@ -1,0 +1,1 @@
+"""Pretext tasks that compare two augmented views of an image: SimCLR and Barlow Twins."""
