@@ -29,6 +29,7 @@ from auxlearn.data.prepare import prepare as prepare
 from auxlearn.data.source import DataContext as DataContext
 from auxlearn.data.source import DataSource as DataSource
 from auxlearn.data.source import InputShape as InputShape
+from auxlearn.data.source import Region as Region
 from auxlearn.data.source import TargetInfo as TargetInfo
 from auxlearn.data.table import TableRow as TableRow
 from auxlearn.data.table import TableSource as TableSource
@@ -43,6 +44,7 @@ __all__ = [
     "Loader",
     "Order",
     "Prepared",
+    "Region",
     "TableRow",
     "TableSource",
     "TargetInfo",

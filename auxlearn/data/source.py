@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 from torch.utils.data import Dataset
 
-__all__ = ["DataContext", "DataSource", "InputShape", "TargetInfo"]
+__all__ = ["DataContext", "DataSource", "InputShape", "Region", "TargetInfo"]
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +43,20 @@ class TargetInfo:
     names: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     unit: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Region:
+    """Where the object of interest, such as a face, is in a stored image; in pixels of the file, y down.
+
+    Attributes:
+        box: left, top, right, bottom.
+        landmarks: Points (x, y), in the order that the data set documents; for five of a face, the eyes on the left
+            and on the right of the picture, the nose, and the corners of the mouth on the left and on the right.
+    """
+
+    box: tuple[float, float, float, float] | None = None
+    landmarks: tuple[tuple[float, float], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +119,10 @@ class DataSource(ABC):
     def name(self, split: str, index: int) -> str:
         """Return how to call a row in messages and saved lists: a path, an id."""
         return f"{split}/{index}"
+
+    def region(self, split: str, index: int) -> Region | None:
+        """Return where in its stored image the object of a row is, if that is known. Default: it is not."""
+        return None
 
     def fingerprint(self) -> str:
         """Return a short hash that changes when the samples do; resuming compares it."""

@@ -17,7 +17,7 @@ from auxlearn.data.images import Fit, probe_image, read_image
 from auxlearn.data.labels import Column, column
 from auxlearn.data.paths import contained, written
 from auxlearn.data.problems import problem
-from auxlearn.data.source import DataSource, InputShape, TargetInfo
+from auxlearn.data.source import DataSource, InputShape, Region, TargetInfo
 from auxlearn.errors import DataError, Problem, escape
 
 __all__ = ["TableRow", "TableSource"]
@@ -34,6 +34,7 @@ class TableRow:
         split: Where the row belongs.
         group: What must not be divided among splits, e.g. the person.
         checksum: Hash of the file in hexadecimal digits: sha256, sha1 or md5 by its length.
+        region: Where the object of interest is in the file.
         where: Where the row stands, for messages, e.g. `manifest.csv line 7`.
     """
 
@@ -42,6 +43,7 @@ class TableRow:
     split: str = "train"
     group: str | None = None
     checksum: str | None = None
+    region: Region | None = None
     where: str = ""
 
 
@@ -114,6 +116,10 @@ class TableSource(DataSource):
     def groups(self, split: str) -> Sequence[str | None] | None:
         """Return every row's group, or None if no row has one."""
         return [row.group for row in self._rows[split]] if self._grouped else None
+
+    def region(self, split: str, index: int) -> Region | None:
+        """Return where the object of a row is in its file, if its row says so."""
+        return self._rows[split][index].region
 
     def duplicates(self) -> Sequence[Sequence[tuple[str, int]]]:
         """Return the sets of rows whose files are the same, or hold the same bytes."""
