@@ -1,6 +1,7 @@
 """One step of learning: interfaces of plugins, views, features, losses, balancing and randomness."""
 
 from auxlearn.learning.context import BuildContext as BuildContext
+from auxlearn.learning.context import FrozenCopy as FrozenCopy
 from auxlearn.learning.context import LossKey as LossKey
 from auxlearn.learning.context import Shared as Shared
 from auxlearn.learning.context import StepContext as StepContext
@@ -31,6 +32,7 @@ __all__ = [
     "Feature",
     "FeatureShape",
     "Features",
+    "FrozenCopy",
     "LossKey",
     "MapShape",
     "Motion",

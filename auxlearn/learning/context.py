@@ -9,10 +9,11 @@ import attrs
 from torch import Tensor, nn
 
 from auxlearn.data import InputShape, TargetInfo
+from auxlearn.errors import Problem, SpecError
 from auxlearn.learning.draws import Draws
-from auxlearn.learning.features import FeatureShape
+from auxlearn.learning.features import Features, FeatureShape
 
-__all__ = ["BuildContext", "Gather", "LossKey", "Shared", "StepContext", "identity_gather"]
+__all__ = ["BuildContext", "FrozenCopy", "Gather", "LossKey", "Shared", "StepContext", "identity_gather"]
 
 
 class LossKey(NamedTuple):
@@ -73,6 +74,32 @@ class Shared:
         return self.module(*inputs)
 
 
+class FrozenCopy:
+    """A handle to a copy of the backbone that gives features and does not learn from them.
+
+    It is called like the backbone, in evaluation mode; gradients flow to its inputs only. It is no `nn.Module`, so a
+    task that keeps it neither stores nor optimises the copy, which belongs to the trainer.
+    """
+
+    def __init__(self) -> None:
+        self._module: nn.Module | None = None
+
+    def bind(self, module: nn.Module) -> None:
+        """Make this the handle of `module`."""
+        self._module = module
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Features:
+        """Return the features of `inputs`.
+
+        Raises:
+            ValueError: If no trainer with a moving average of the weights has bound the handle.
+        """
+        if self._module is None:
+            raise ValueError("A frozen copy should be used in a `Trainer` with a moving average, found none.")
+        features: Features = self._module(inputs)
+        return features
+
+
 @attrs.frozen(kw_only=True)
 class BuildContext:
     """What a component is built with besides its own params.
@@ -86,7 +113,9 @@ class BuildContext:
         class_counts: Training rows of each class, by class target.
         batch_size: Rows of one micro-batch on one device.
         restoring: Saved weights follow, so there is no need to fetch or read any to start from.
+        ema: The trainer keeps a moving average of the weights.
         shared_modules: What `shared` has made so far.
+        frozen_copies: The handles that `frozen_copy` has given out.
     """
 
     inputs: Mapping[str, InputShape]
@@ -96,7 +125,9 @@ class BuildContext:
     class_counts: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
     batch_size: int = 1
     restoring: bool = False
+    ema: bool = False
     shared_modules: dict[str, Shared] = attrs.field(factory=dict)
+    frozen_copies: list[FrozenCopy] = attrs.field(factory=list)
 
     @property
     def feature(self) -> FeatureShape:
@@ -117,3 +148,17 @@ class BuildContext:
         if found.arguments != arguments:
             raise ValueError(f"Shared module `{name}` should be asked for with {found.arguments}, found {arguments}.")
         return found
+
+    def frozen_copy(self, of: Literal["ema"]) -> FrozenCopy:
+        """Return a handle to a copy of the backbone that does not learn: `"ema"`, the moving average of its weights.
+
+        Raises:
+            SpecError: If the run keeps no moving average.
+        """
+        if of != "ema":
+            raise ValueError(f"Parameter `of` should be 'ema', found {of!r}.")
+        if not self.ema:
+            fix = 'set the decay of one, e.g. "train": {"ema": 0.999}'
+            raise SpecError(Problem(what="needs a moving average of the weights", fix=fix))
+        self.frozen_copies.append(FrozenCopy())
+        return self.frozen_copies[-1]

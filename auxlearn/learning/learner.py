@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from auxlearn.data import Batch
 from auxlearn.errors import PluginError
 from auxlearn.learning.balancing import Fixed
-from auxlearn.learning.context import Gather, LossKey, Shared, StepContext, identity_gather
+from auxlearn.learning.context import FrozenCopy, Gather, LossKey, Shared, StepContext, identity_gather
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.features import Features
 from auxlearn.learning.identity import Identity
@@ -42,6 +42,7 @@ class Learner(nn.Module):
         augmentation: Makes the clean view from a batch of the data; default: scale pixels to [0, 1].
         balancer: Combines the losses; default: the sum by the weights.
         shared: Modules that several tasks use, by name.
+        frozen_copies: Handles that tasks were given to a copy of the backbone; the trainer binds them.
         seed: Seed of all randomness.
         forward_mode: `"fused"` runs views of equal shape as one pass.
         backward_mode: `"accumulate"` makes a group of each set of passes that no loss joins to another.
@@ -72,6 +73,7 @@ class Learner(nn.Module):
         augmentation: Augmentation | None = None,
         balancer: Balancer | None = None,
         shared: Mapping[str, Shared] | None = None,
+        frozen_copies: Sequence[FrozenCopy] = (),
         seed: int = 0,
         forward_mode: Literal["separate", "fused"] = "separate",
         backward_mode: Literal["together", "accumulate"] = "together",
@@ -91,6 +93,7 @@ class Learner(nn.Module):
         )
         self.seed, self.forward_mode, self.backward_mode = seed, forward_mode, backward_mode
         self.freeze_backbone = freeze_backbone
+        self.frozen_copies = tuple(frozen_copies)
         self.channels_last = False
         if freeze_backbone:
             backbone.requires_grad_(False)

@@ -99,6 +99,7 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         class_counts=shape.class_counts,
         batch_size=spec.train.batch_size // (spec.train.devices * spec.train.nodes * spec.train.accumulate),
         restoring=restoring,
+        ema=spec.train.ema is not None,
     )
     augmentation = parts.make("augment", spec.augment, context)
     context = attrs.evolve(context, inputs=parts.augmented())
@@ -113,6 +114,7 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         augmentation=augmentation,
         balancer=parts.make("balance", spec.balance, context),
         shared=context.shared_modules,
+        frozen_copies=context.frozen_copies,
         seed=spec.seed,
         forward_mode=spec.train.forward,
         backward_mode=spec.train.backward,

@@ -100,7 +100,11 @@ class Trainer:
         if decay is None:
             return None
         update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        return AveragedModel(self._kept, multi_avg_fn=update, use_buffers=True)
+        average = AveragedModel(self._kept, multi_avg_fn=update, use_buffers=True)
+        average.requires_grad_(False).eval()
+        for handle in self.learner.frozen_copies:
+            handle.bind(average.module["backbone"])  # type: ignore[index]
+        return average
 
     @property
     def scored(self) -> nn.ModuleDict:
