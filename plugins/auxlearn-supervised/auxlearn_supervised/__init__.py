@@ -18,6 +18,7 @@ __all__ = ["ClassificationParams", "MultilabelParams", "RegressionParams"]
 # What is equal in all three tasks.
 _TARGET_HELP = "The target to learn; null: the only one of its kind that the data has."
 _DROPOUT_HELP = "Dropout on the pooled feature before the head."
+_HIDDEN_HELP = "Width of a hidden layer with ReLU in the head; null: the head is linear."
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +34,7 @@ class ClassificationParams:
         "rows of the class), from the training split.",
     )
     dropout: float = option(0.0, ge=0, lt=1, help=_DROPOUT_HELP)
+    hidden: int | None = option(None, ge=1, help=_HIDDEN_HELP)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +47,7 @@ class MultilabelParams:
     )
     threshold: float = option(0.5, gt=0, lt=1, help="Probability from which a label is predicted and counted as such.")
     dropout: float = option(0.0, ge=0, lt=1, help=_DROPOUT_HELP)
+    hidden: int | None = option(None, ge=1, help=_HIDDEN_HELP)
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +60,7 @@ class RegressionParams:
     initial: float = option(0.0, help="What the untrained head predicts on average; best about the target's mean.")
     concordance: bool = option(False, help="Also score Lin's concordance correlation coefficient (ccc).")
     dropout: float = option(0.0, ge=0, lt=1, help=_DROPOUT_HELP)
+    hidden: int | None = option(None, ge=1, help=_HIDDEN_HELP)
 
 
 def _check_classification(params: ClassificationParams, context: CheckContext) -> Iterable[Problem]:

@@ -15,7 +15,7 @@ from auxlearn.data import Batch
 from auxlearn.errors import Problem, SpecError
 from auxlearn.learning import BuildContext, Features, FeatureShape, PrimaryTask, StepContext, TaskResult
 from auxlearn_supervised import ClassificationParams
-from auxlearn_supervised.heads import at_least_float32, make_head, read_head
+from auxlearn_supervised.heads import at_least_float32, make_head, only_layer, read_head
 from auxlearn_supervised.scores import BalancedAccuracy
 from auxlearn_supervised.targets import choose_target, class_weights
 
@@ -40,6 +40,7 @@ class Classification(PrimaryTask):
         weights: Weight of each of `names`. Default: 1.
         label_smoothing: Part of each label that is spread over all classes.
         dropout: Dropout on the pooled feature.
+        hidden: Width of a hidden layer of the head; None for a linear head.
 
     Examples:
         >>> import torch
@@ -63,13 +64,14 @@ class Classification(PrimaryTask):
         weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         dropout: float = 0.0,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.targets = (target,)
         self.names = tuple(names)
         self.label_smoothing, self.dropout = label_smoothing, dropout
-        self.head = make_head(features, len(self.names))
-        self._plain_head = len(features) == 1
+        self.head = make_head(features, len(self.names), hidden)
+        self._modalities = len(features)
         # Derived from settings and data, so no part of the state. The last place is for rows without a label.
         places = None if index is None else [*(_LEFT_OUT if place is None else place for place in index), _LEFT_OUT]
         self._absent = _LEFT_OUT if places is None else len(places) - 1
@@ -94,6 +96,7 @@ class Classification(PrimaryTask):
             weights=class_weights(params.class_weights, names, counts),
             label_smoothing=params.label_smoothing,
             dropout=params.dropout,
+            hidden=params.hidden,
         )
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -144,8 +147,8 @@ class Classification(PrimaryTask):
             metrics.update(read_head(self.head, features, self.dropout).argmax(1)[rows], labels[rows])
 
     def linear(self) -> nn.Linear | None:
-        """Return the head, if there is one modality."""
-        return self.head if self._plain_head else None
+        """Return the head, if it is linear and there is one modality."""
+        return only_layer(self.head, self._modalities)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the target, and the classes in the order of the probabilities."""

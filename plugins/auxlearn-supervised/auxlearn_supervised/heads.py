@@ -1,4 +1,4 @@
-"""What the three tasks share: a linear layer on the pooled features of all modalities."""
+"""What the tasks share: a small head on the pooled features of all modalities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from auxlearn.learning import Features, FeatureShape
 
-__all__ = ["at_least_float32", "make_head", "read_head"]
+__all__ = ["Head", "at_least_float32", "last_layer", "make_head", "only_layer", "read_head"]
+
+Head = nn.Linear | nn.Sequential
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -18,12 +20,37 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-def make_head(features: Mapping[str, FeatureShape], outputs: int) -> nn.Linear:
-    """Return a linear layer on the concatenated pooled features."""
-    return nn.Linear(sum(shape.pooled for shape in features.values()), outputs)
+def make_head(features: Mapping[str, FeatureShape], outputs: int, hidden: int | None = None) -> Head:
+    """Return a layer on the concatenated pooled features, after a hidden one with ReLU if `hidden` gives its width.
+
+    Examples:
+        >>> from auxlearn.learning import FeatureShape
+        >>> from auxlearn_supervised.heads import make_head
+        >>> make_head({"image": FeatureShape(pooled=8)}, 2)
+        Linear(in_features=8, out_features=2, bias=True)
+        >>> len(make_head({"image": FeatureShape(pooled=8)}, 2, hidden=16))
+        3
+    """
+    width = sum(shape.pooled for shape in features.values())
+    if hidden is None:
+        return nn.Linear(width, outputs)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
-def read_head(head: nn.Linear, features: Features, dropout: float) -> Tensor:
+def last_layer(head: Head) -> nn.Linear:
+    """Return the layer whose outputs are those of `head`."""
+    layer = head if isinstance(head, nn.Linear) else head[-1]
+    if not isinstance(layer, nn.Linear):
+        raise ValueError(f"Parameter `head` should be made by `make_head`, found {head}.")
+    return layer
+
+
+def only_layer(head: Head, modalities: int) -> nn.Linear | None:
+    """Return `head` if it is one linear layer on one modality, as plain models have, else None."""
+    return head if isinstance(head, nn.Linear) and modalities == 1 else None
+
+
+def read_head(head: Head, features: Features, dropout: float) -> Tensor:
     """Return what `head` says about the pooled features, concatenated by name if there are several: [N, outputs].
 
     Args:

@@ -14,7 +14,7 @@ from torchmetrics.classification import MultilabelF1Score
 from auxlearn.data import Batch
 from auxlearn.learning import BuildContext, Features, FeatureShape, PrimaryTask, StepContext, TaskResult
 from auxlearn_supervised import MultilabelParams
-from auxlearn_supervised.heads import make_head, read_head
+from auxlearn_supervised.heads import make_head, only_layer, read_head
 from auxlearn_supervised.scores import MeanAveragePrecision
 from auxlearn_supervised.targets import choose_target, factors_by_name
 
@@ -35,6 +35,7 @@ class Multilabel(PrimaryTask):
         pos_weights: The $w_c$. Default: 1.
         threshold: Probability from which a label is predicted.
         dropout: Dropout on the pooled feature.
+        hidden: Width of a hidden layer of the head; None for a linear head.
     """
 
     def __init__(
@@ -46,13 +47,14 @@ class Multilabel(PrimaryTask):
         pos_weights: Sequence[float] | None = None,
         threshold: float = 0.5,
         dropout: float = 0.0,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.targets = (target,)
         self.names = tuple(names)
         self.threshold, self.dropout = threshold, dropout
-        self.head = make_head(features, len(self.names))
-        self._plain_head = len(features) == 1
+        self.head = make_head(features, len(self.names), hidden)
+        self._modalities = len(features)
         # Derived from settings, so no part of the state.
         weights = None if pos_weights is None else torch.tensor(list(pos_weights))
         self.register_buffer("_pos_weights", weights, persistent=False)
@@ -72,6 +74,7 @@ class Multilabel(PrimaryTask):
             pos_weights=factors_by_name(params.pos_weights, names, "/pos_weights"),
             threshold=params.threshold,
             dropout=params.dropout,
+            hidden=params.hidden,
         )
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -121,8 +124,8 @@ class Multilabel(PrimaryTask):
                 metrics[name].update((found >= self.threshold).long(), wanted)
 
     def linear(self) -> nn.Linear | None:
-        """Return the head, if there is one modality."""
-        return self.head if self._plain_head else None
+        """Return the head, if it is linear and there is one modality."""
+        return only_layer(self.head, self._modalities)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the target, the labels in the order of the probabilities, and the threshold."""

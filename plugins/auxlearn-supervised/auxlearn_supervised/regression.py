@@ -14,7 +14,7 @@ from torchmetrics import ConcordanceCorrCoef, MeanAbsoluteError, MeanSquaredErro
 from auxlearn.data import Batch, TargetInfo
 from auxlearn.learning import BuildContext, Features, FeatureShape, PrimaryTask, StepContext, TaskResult
 from auxlearn_supervised import RegressionParams
-from auxlearn_supervised.heads import make_head, read_head
+from auxlearn_supervised.heads import last_layer, make_head, only_layer, read_head
 from auxlearn_supervised.targets import choose_target
 
 __all__ = ["Regression"]
@@ -35,6 +35,7 @@ class Regression(PrimaryTask):
         initial: The head's bias before training.
         concordance: Also score the concordance correlation coefficient.
         dropout: Dropout on the pooled feature.
+        hidden: Width of a hidden layer of the head; None for a linear head.
     """
 
     def __init__(
@@ -48,15 +49,16 @@ class Regression(PrimaryTask):
         initial: float = 0.0,
         concordance: bool = False,
         dropout: float = 0.0,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.targets = (target,)
         self.info, self.kind, self.beta = info, loss, beta
         self.concordance, self.dropout = concordance, dropout
         self.components = math.prod(info.shape)
-        self.head = make_head(features, self.components)
-        nn.init.constant_(self.head.bias, initial)
-        self._plain_head = len(features) == 1
+        self.head = make_head(features, self.components, hidden)
+        nn.init.constant_(last_layer(self.head).bias, initial)
+        self._modalities = len(features)
 
     @classmethod
     def build(cls, params: RegressionParams, context: BuildContext) -> Regression:
@@ -72,6 +74,7 @@ class Regression(PrimaryTask):
             initial=params.initial,
             concordance=params.concordance,
             dropout=params.dropout,
+            hidden=params.hidden,
         )
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -114,8 +117,8 @@ class Regression(PrimaryTask):
         metrics.update(found, wanted)
 
     def linear(self) -> nn.Linear | None:
-        """Return the head, if there is one modality."""
-        return self.head if self._plain_head else None
+        """Return the head, if it is linear and there is one modality."""
+        return only_layer(self.head, self._modalities)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the target, the names of its components and its unit."""

@@ -264,3 +264,22 @@ def test_readme_names_every_setting():
     for name in auxlearn_supervised.__all__:
         for field in attrs.fields(getattr(auxlearn_supervised, name)):
             assert f"`{field.name}`" in readme, (name, field.name)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_hidden_layer_makes_the_head_non_linear(which):
+    info = TargetInfo(kind="continuous")
+    task = [
+        Multilabel(SHAPES, target="t", names=NAMES, hidden=7),
+        Regression(SHAPES, target="t", info=info, initial=3.0, hidden=7),
+    ][which]
+    assert task.linear() is None
+    assert set(task.state_dict()) == {"head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias"}
+    features, batch = rows("t", labels() if which == 0 else torch.randn(8))
+    hidden = (features.only.pooled @ task.head[0].weight.T + task.head[0].bias).clamp_min(0)
+    output = hidden @ task.head[2].weight.T + task.head[2].bias
+    (found,) = task.predict(features).values()
+    torch.testing.assert_close(found, output.sigmoid() if which == 0 else output[:, 0])
+    task.loss(features, batch, StepContext()).loss.backward()
+    assert task.head[0].weight.grad.any()
+    assert which == 0 or task.head[2].bias.item() == 3
