@@ -19,6 +19,7 @@ __all__ = [
     "auxlearn_data_sources",
     "auxlearn_exporters",
     "auxlearn_optimizers",
+    "auxlearn_presets",
     "auxlearn_pretext_tasks",
     "auxlearn_primary_tasks",
     "auxlearn_schedules",
@@ -72,3 +73,8 @@ def auxlearn_schedules() -> Iterable[Provider]:  # type: ignore[empty-body]
 @hookspec
 def auxlearn_exporters() -> Iterable[Provider]:  # type: ignore[empty-body]
     """Offer export formats. `build(params, context)` returns a `results.Exporter`."""
+
+
+@hookspec
+def auxlearn_presets() -> Iterable[Provider]:  # type: ignore[empty-body]
+    """Offer presets: parts of a spec under a name. `build` returns the JSON that `"preset": name` stands for."""

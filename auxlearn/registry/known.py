@@ -62,4 +62,5 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
     "optimizer": frozenset(["type", "lr", "weight_decay", "decay_norms", "lr_scale", "layer_decay", "clip_norm"]),
     "schedule": frozenset(["type", "warmup_epochs"]),
     "exporter": frozenset(["type"]),
+    "preset": frozenset(),
 }

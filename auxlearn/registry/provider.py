@@ -23,6 +23,7 @@ Kind = Literal[
     "optimizer",
     "schedule",
     "exporter",
+    "preset",
 ]
 
 # How a pretext task's views stand to the primary tasks' one.
@@ -39,6 +40,7 @@ KINDS: Mapping[Kind, str] = {
     "optimizer": "auxlearn_optimizers",
     "schedule": "auxlearn_schedules",
     "exporter": "auxlearn_exporters",
+    "preset": "auxlearn_presets",
 }
 
 
@@ -85,6 +87,7 @@ class Provider:
     documenting plugins stays free of torch. It is called as `build(params, context)`, where `context` is
 
     - a `DataContext` for a data source,
+    - nothing (None) for a preset, which returns the part of a spec that it stands for, without importing torch,
     - the parameter groups for an optimizer, and an `(optimizer, total_steps, steps_per_epoch)` for a schedule,
     - a `BuildContext` for everything else.
 
@@ -112,7 +115,7 @@ class Provider:
         'mine'
     """
 
-    name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z][a-z0-9_]*"))
+    name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z][a-z0-9_-]*"))
     summary: str
     build: Callable[[Any, Any], Any]
     params: type = NoParams

@@ -30,6 +30,11 @@ def spec_schema(registry: Registry) -> Schema:
     that was chosen, and its messages speak of them only.
     """
     frame = _frame({section.name: _component(section, registry) for section in COMPONENTS})
+    presets = [name for found in registry.of_kind("preset") for name in _names(found, registry.of_kind("preset"))]
+    frame["properties"]["preset"]["enum"] = presets
+    # What a preset gives, a spec need not.
+    frame["anyOf"] = [{"required": ["preset"]}, {"required": frame["required"][1:]}]
+    frame["required"] = frame["required"][:1]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "auxlearn spec", **frame}
 
 
@@ -38,6 +43,7 @@ def _frame(components: dict[str, Schema]) -> Schema:
         "type": "object",
         "properties": {
             "$schema": {"type": "string", "description": "Where an editor finds this schema."},
+            "preset": {"type": "string", "description": "A part of a spec by name; the rest is laid over it."},
             "auxlearn": {"const": SPEC_VERSION, "description": "Version of the format of the spec."},
             "name": {
                 "type": "string",

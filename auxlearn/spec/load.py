@@ -15,6 +15,7 @@ from auxlearn.spec.checks import check
 from auxlearn.spec.models import Arrangement, Choice, Spec, TrainKeys
 from auxlearn.spec.overrides import apply_overrides
 from auxlearn.spec.pointers import Path, in_document_order
+from auxlearn.spec.presets import expand_preset
 from auxlearn.spec.reading import Document, read
 from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION
 from auxlearn.spec.structure import unstructure
@@ -64,11 +65,17 @@ def load_spec(
     misplaced = apply_overrides(given, overrides)
     if seed is not None:
         given["seed"] = seed
-    assembly = assemble(given, registry or discover(plugins))
+    registry = registry or discover(plugins)
+    expanded = expand_preset(given, registry)
+    assembly = assemble(expanded.document, registry)
     check(assembly)
     unread = [path for path, _ in document.problems]
-    found = [item for item in assembly.problems if not any(item[0][: len(path)] == path for path in unread)]
-    problems = in_document_order([*document.problems, *found], given)
+    found = [
+        (path, expanded.traced(path, problem))
+        for path, problem in assembly.problems
+        if not any(path[: len(one)] == one for one in unread)
+    ]
+    problems = in_document_order([*document.problems, *found], expanded.document)
     if misplaced or problems:
         raise error_of([*misplaced, *problems])
     return _spec(assembly, document)
@@ -93,7 +100,7 @@ def _spec(assembly: Assembly, document: Document) -> Spec:
         **{name: unstructure(value) for name, value in plain.items()},
         "plugins": {item.found.distribution: item.found.version for item in assembly.selected.values()},
     }
-    return Spec(name=name, seed=seed, root=document.root, given=given, resolved=resolved, **sections, **plain)
+    return Spec(name=name, seed=seed, root=document.root, given=document.value, resolved=resolved, **sections, **plain)
 
 
 def _completed(item: Selected) -> Choice:

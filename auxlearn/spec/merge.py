@@ -1,4 +1,4 @@
-"""`merge`: JSON Merge Patch, by which a stage changes its run and a spec changes its preset."""
+"""`merge`: how a spec changes its preset, and a stage its run."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ __all__ = ["merge"]
 
 
 def merge(base: Any, patch: Any) -> Any:
-    """Return `base` as changed by `patch` (RFC 7396): objects are merged, null removes a key, all else replaces.
+    """Return `base` as changed by `patch`; neither argument is changed.
 
-    Neither argument is changed.
+    Objects are merged, all else replaces, as in a JSON Merge Patch (RFC 7396), but for two things: an object with
+    another `type` replaces the whole object, since the options of one component mean nothing to another; and null
+    removes objects only: it is a value like any other in the place of a number or a text.
 
     Examples:
         >>> from auxlearn.spec.merge import merge
-        >>> merge({"train": {"epochs": 30, "batch_size": 64}, "pretext": {}}, {"train": {"epochs": 5}, "pretext": None})
-        {'train': {'epochs': 5, 'batch_size': 64}}
+        >>> base = {"train": {"epochs": 30, "ema": 0.9}, "augment": {"type": "weak", "turn": 15}, "pretext": {}}
+        >>> merge(base, {"train": {"ema": None}, "augment": {"type": "none"}, "pretext": None})
+        {'train': {'epochs': 30, 'ema': None}, 'augment': {'type': 'none'}}
     """
     if not isinstance(patch, Mapping):
         return patch
-    merged = dict(base) if isinstance(base, Mapping) else {}
+    merged = dict(base) if isinstance(base, Mapping) and patch.get("type") in (None, base.get("type")) else {}
     for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
+        if value is None and isinstance(merged.get(key), Mapping):
+            del merged[key]
         else:
             merged[key] = merge(merged.get(key), value)
     return merged
