@@ -23,6 +23,11 @@ class TimmParams:
         help='Name of a timm model, with the tag of its weights if wanted: "efficientnet_b0", "resnet18.a1_in1k".'
     )
     pretrained: bool = option(False, help="Start from timm's published weights; they are downloaded on first use.")
+    weights: Literal["published", "packaged"] = option(
+        "published",
+        help="Where pretrained weights come from: timm's download, or an installed package of ImageNet weights, which "
+        "there is for tf_efficientnet_lite0, 1 and 2.",
+    )
     checkpoint: str | None = option(
         None, help="Start from the weights in this file: safetensors, or a torch file without code in it."
     )

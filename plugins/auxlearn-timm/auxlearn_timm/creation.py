@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape, nearest
 from auxlearn_timm import TimmParams
+from auxlearn_timm.packaged import packaged_weights
 
 __all__ = ["check_name", "create", "create_meta", "network_options", "read_weights"]
 
@@ -42,6 +43,8 @@ def check_name(params: TimmParams) -> None:
                 meant=nearest(tag, tags),
             )
         )
+    if params.weights == "packaged" and not params.pretrained:
+        raise SpecError(Problem(where="/weights", what="nothing is pretrained", fix='set "pretrained": true'))
     if params.pretrained and not timm.is_model_pretrained(params.model):
         raise SpecError(
             Problem(where="/pretrained", what=f"there are no published weights for {params.model}", allowed="false")
@@ -106,6 +109,8 @@ def create(params: TimmParams, options: dict[str, Any], keys: set[str]) -> nn.Mo
         return _with_weights(params, options, state) if not on_meta else timm.create_model(params.model, **options)
     if not params.pretrained or on_meta:
         return timm.create_model(params.model, **options)
+    if params.weights == "packaged":
+        return _with_weights(params, options, packaged_weights(params.model))
     try:
         return timm.create_model(params.model, pretrained=True, **options)
     except Exception as error:  # The same call without weights has passed, so it is their download that failed.
