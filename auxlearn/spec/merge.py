@@ -23,10 +23,14 @@ def merge(base: Any, patch: Any) -> Any:
     """
     if not isinstance(patch, Mapping):
         return patch
-    merged = dict(base) if isinstance(base, Mapping) and patch.get("type") in (None, base.get("type")) else {}
+    merged = dict(base) if isinstance(base, Mapping) and not _of_different_types(base, patch) else {}
     for key, value in patch.items():
         if value is None and isinstance(merged.get(key), Mapping):
             del merged[key]
         else:
             merged[key] = merge(merged.get(key), value)
     return merged
+
+
+def _of_different_types(base: Mapping[str, Any], patch: Mapping[str, Any]) -> bool:
+    return "type" in base and "type" in patch and base["type"] != patch["type"]

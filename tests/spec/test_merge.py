@@ -41,7 +41,7 @@ def test_the_cases_of_the_standard(base, patch, result):
         ({"a": {"type": "x", "p": 1}}, {"a": {"type": "y"}}, {"a": {"type": "y"}}),  # another component
         ({"a": {"type": "x", "p": 1}}, {"a": {"type": "x", "q": 2}}, {"a": {"type": "x", "p": 1, "q": 2}}),
         ({"a": {"type": "x", "p": 1}}, {"a": {"q": 2}}, {"a": {"type": "x", "p": 1, "q": 2}}),
-        ({"a": {"p": 1}}, {"a": {"type": "y"}}, {"a": {"type": "y"}}),
+        ({"a": {"p": 1}}, {"a": {"type": "y"}}, {"a": {"p": 1, "type": "y"}}),  # keys of the engine, whatever the type
     ],
 )
 def test_where_it_differs_from_the_standard(base, patch, result):
