@@ -8,10 +8,12 @@ What is decided here, and why:
 - Transparent pixels show a white ground. Dropping alpha instead would reveal colours that nobody saw.
 - 16-bit grey is scaled to 8 bits, not clipped; float images have values in [0, 1].
 - Of an animated or multi-page file the first picture counts.
+- A crop may reach beyond the picture, as the loose crops of faces do; there it is black, as Pillow makes it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -25,11 +27,12 @@ from torch import Tensor
 from auxlearn.data.problems import problem
 from auxlearn.errors import DataError, escape
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Fit", "convert_image", "probe_image", "read_image"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Crop", "Fit", "convert_image", "crop_pixels", "probe_image", "read_image"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 50_000_000
 
+Crop = tuple[float, float, float, float]
 Fit = Literal["crop", "squash"]
 T = TypeVar("T")
 
@@ -37,7 +40,12 @@ _GROUND = (255, 255, 255)
 
 
 def read_image(
-    path: str | os.PathLike[str], size: int | None = None, *, fit: Fit = "crop", max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str],
+    size: int | None = None,
+    *,
+    fit: Fit = "crop",
+    crop: Crop | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Tensor:
     """Return the image in the file `path` as uint8 RGB [3, H, W].
 
@@ -47,6 +55,8 @@ def read_image(
             image's own size. An image that already has the size is not touched.
         fit: `"crop"` takes the central square, which is what the field evaluates on and keeps faces undistorted;
             `"squash"` uses the whole picture and changes its proportions.
+        crop: The part of the picture that is the image: left, top, right, bottom in pixels of the upright picture,
+            rounded to whole ones; black where it reaches beyond the picture. None is all of it.
         max_pixels: The largest image to decode.
 
     Raises:
@@ -65,7 +75,7 @@ def read_image(
 
     def decode(image: Image.Image) -> Tensor:
         ImageOps.exif_transpose(image, in_place=True)
-        return _pixels(image, size, fit)
+        return _pixels(image, size, fit, None if crop is None else crop_pixels(crop, max_pixels))
 
     return _opened(path, max_pixels, decode)
 
@@ -75,8 +85,25 @@ def convert_image(image: Image.Image, size: int | None = None, *, fit: Fit = "cr
     return _pixels(ImageOps.exif_transpose(image), size, fit)
 
 
-def _pixels(image: Image.Image, size: int | None, fit: Fit) -> Tensor:
-    picture = _resize(_rgb(image), size, fit)
+def crop_pixels(crop: Crop, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int, int]:
+    """Return the crop in whole pixels.
+
+    Raises:
+        ValueError: If it is no area, or one of more than `max_pixels`.
+    """
+    if len(crop) != 4 or not all(math.isfinite(edge) for edge in crop):
+        raise ValueError(f"the crop should be four numbers, found {crop}")
+    left, top, right, bottom = map(round, crop)
+    if left >= right or top >= bottom:
+        raise ValueError(f"the crop {(left, top, right, bottom)} (left, top, right, bottom) has no area")
+    if (right - left) * (bottom - top) > max_pixels:
+        raise ValueError(f"the crop of {right - left} x {bottom - top} pixels has more than the limit of {max_pixels}")
+    return left, top, right, bottom
+
+
+def _pixels(image: Image.Image, size: int | None, fit: Fit, crop: tuple[int, int, int, int] | None = None) -> Tensor:
+    picture = _rgb(image)  # before the crop, as black is another value in each mode
+    picture = _resize(picture if crop is None else picture.crop(crop), size, fit)
     # A copy, as the array of a Pillow image is read-only; [H, W, C] to [C, H, W] at the same time.
     return torch.from_numpy(np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import attrs
 from torch.utils.data import Dataset
 
 from auxlearn.data.contents import same_files, wrong_checksum
-from auxlearn.data.images import Fit, probe_image, read_image
+from auxlearn.data.images import Crop, Fit, crop_pixels, probe_image, read_image
 from auxlearn.data.labels import Column, column
 from auxlearn.data.paths import contained, written
 from auxlearn.data.problems import problem
@@ -34,7 +34,10 @@ class TableRow:
         split: Where the row belongs.
         group: What must not be divided among splits, e.g. the person.
         checksum: Hash of the file in hexadecimal digits: sha256, sha1 or md5 by its length.
-        region: Where the object of interest is in the file.
+        region: Where the object of interest is in the file; or a function that looks it up, where the landmarks of
+            all rows would fill the memory.
+        crop: The part of the picture that is the image: left, top, right, bottom in pixels, rounded to whole ones;
+            black where it reaches beyond the picture. None: all of it.
         where: Where the row stands, for messages, e.g. `manifest.csv line 7`.
     """
 
@@ -43,7 +46,8 @@ class TableRow:
     split: str = "train"
     group: str | None = None
     checksum: str | None = None
-    region: Region | None = None
+    region: Region | Callable[[], Region | None] | None = None
+    crop: Crop | None = None
     where: str = ""
 
 
@@ -88,6 +92,7 @@ class TableSource(DataSource):
         self.splits = _in_custom(dict.fromkeys(row.split for row in rows))
         self._rows = {split: [row for row in rows if row.split == split] for split in self.splits}
         problems = [_problem(row, wrong) for row in rows if (wrong := written(row.path)) is not None]
+        problems += [_problem(row, f"cannot be cropped: {wrong}") for row in rows if (wrong := _wrong_crop(row.crop))]
         self._columns: dict[str, dict[str, Column]] = {}
         for split, own in self._rows.items():
             where = [row.where or row.path for row in own]
@@ -106,7 +111,7 @@ class TableSource(DataSource):
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`, each decoded when it is asked for."""
-        return _Images(self.root, [row.path for row in self._rows[split]], self._columns[split], self.size, self.fit)
+        return _Images(self.root, self._rows[split], self._columns[split], self.size, self.fit)
 
     def labels(self, split: str, target: str) -> Sequence[Any]:
         """Return every row's class index, None for a row without."""
@@ -119,10 +124,11 @@ class TableSource(DataSource):
 
     def region(self, split: str, index: int) -> Region | None:
         """Return where the object of a row is in its file, if its row says so."""
-        return self._rows[split][index].region
+        region = self._rows[split][index].region
+        return region() if callable(region) else region
 
     def duplicates(self) -> Sequence[Sequence[tuple[str, int]]]:
-        """Return the sets of rows whose files are the same, or hold the same bytes."""
+        """Return the sets of rows whose files are the same, or hold the same bytes, and are cropped alike."""
         return self._duplicates
 
     def name(self, split: str, index: int) -> str:
@@ -147,7 +153,7 @@ class TableSource(DataSource):
         for row in self._every():
             try:
                 real = contained(self.root, row.path)
-                shape = probe_image(real)
+                shape = _shown(probe_image(real), row.crop)
                 altered = row.checksum is not None and wrong_checksum(real, row.checksum)
             except ValueError as error:
                 yield _problem(row, str(error))
@@ -166,7 +172,7 @@ class TableSource(DataSource):
 
     def _measured(self, row: TableRow) -> tuple[int, int]:
         try:
-            return probe_image(contained(self.root, row.path))
+            return _shown(probe_image(contained(self.root, row.path)), row.crop)
         except ValueError as error:
             raise DataError(_problem(row, str(error))) from None
 
@@ -181,15 +187,21 @@ class TableSource(DataSource):
             for index, row in enumerate(rows):
                 with suppress(ValueError):  # `check` says what is wrong with it
                     files.setdefault(contained(self.root, row.path), []).append((split, index))
-        found = [[place for path in same for place in files[path]] for same in same_files(files)]
+        found: list[list[tuple[str, int]]] = []
+        for same in same_files(files):
+            alike: dict[Crop | None, list[tuple[str, int]]] = {}
+            for split, index in (place for path in same for place in files[path]):
+                alike.setdefault(self._rows[split][index].crop, []).append((split, index))
+            found += alike.values()
         return [places for places in found if len(places) > 1]
 
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.blake2b(f"{self.size} {self.fit} {sorted(self.targets.items())}".encode(), digest_size=16)
         for row in self._every():
-            facts = (row.split, row.path, row.group, sorted(row.targets.items()), row.checksum or self._file_facts(row))
-            digest.update(repr(facts).encode("utf-8", "backslashreplace"))
+            file = row.checksum or self._file_facts(row)
+            facts = (row.split, row.path, row.group, sorted(row.targets.items()), file)
+            digest.update(repr(facts if row.crop is None else (*facts, row.crop)).encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
     def _file_facts(self, row: TableRow) -> tuple[int, int] | None:
@@ -203,8 +215,12 @@ class TableSource(DataSource):
 class _Images(Dataset[Any]):
     """The rows of one split. Holds what reading needs and nothing more, as it travels to the workers."""
 
-    def __init__(self, root: str, paths: list[str], columns: Mapping[str, Column], size: int | None, fit: Fit) -> None:
-        self.root, self.paths, self.columns, self.size, self.fit = root, paths, columns, size, fit
+    def __init__(
+        self, root: str, rows: Sequence[TableRow], columns: Mapping[str, Column], size: int | None, fit: Fit
+    ) -> None:
+        self.root, self.columns, self.size, self.fit = root, columns, size, fit
+        self.paths = [row.path for row in rows]
+        self.crops = [row.crop for row in rows]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -214,7 +230,7 @@ class _Images(Dataset[Any]):
             real = contained(self.root, self.paths[index])  # again: links may have changed since the check
         except ValueError as error:
             raise DataError(problem(escape(self.paths[index], 300), f"the file {error}")) from None
-        item: dict[str, Any] = {"image": read_image(real, self.size, fit=self.fit)}
+        item: dict[str, Any] = {"image": read_image(real, self.size, fit=self.fit, crop=self.crops[index])}
         return item | {name: values.values[index] for name, values in self.columns.items() if values.present[index]}
 
 
@@ -222,6 +238,24 @@ def _in_custom(splits: Mapping[str, None]) -> tuple[str, ...]:
     """Return the names of the splits, `train`, `val` and `test` first."""
     usual = ("train", "val", "test")
     return tuple([name for name in usual if name in splits] + sorted(splits.keys() - set(usual)))
+
+
+def _wrong_crop(crop: Crop | None) -> str | None:
+    try:
+        crop is None or crop_pixels(crop)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _shown(shape: tuple[int, int], crop: Crop | None) -> tuple[int, int]:
+    """Return (height, width) of what a row shows of a picture of `shape`; ValueError if that is nothing of it."""
+    if crop is None:
+        return shape
+    left, top, right, bottom = crop_pixels(crop)
+    if left >= shape[1] or top >= shape[0] or right <= 0 or bottom <= 0:
+        raise ValueError(f"is cropped to {(left, top, right, bottom)}, outside of its {shape} pixels (height, width)")
+    return bottom - top, right - left
 
 
 def _problem(row: TableRow, what: str, fix: str | None = None) -> Problem:
