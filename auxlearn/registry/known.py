@@ -30,7 +30,26 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
     ("primary_task", "multilabel"): "auxlearn-supervised",
     ("primary_task", "regression"): "auxlearn-supervised",
     ("primary_task", "fer"): "auxlearn-faces",
+    ("primary_task", "head_pose"): "auxlearn-faces",
+    ("primary_task", "gender"): "auxlearn-faces",
     ("pretext_task", "puzzling"): "auxlearn-puzzling",
+    ("pretext_task", "rotation"): "auxlearn-rotation",
+    **{
+        ("preset", f"hmtl-{subject}{method}"): "auxlearn-hmtl"
+        for subject in ("", "pose-", "gender-")
+        for method in ("supervised", "puzzling", "rotation", "inpainting", "inpainting-pl")
+    },
+    **{
+        ("preset", f"hmtl-{method}-code"): "auxlearn-hmtl"
+        for method in (
+            "supervised",
+            "puzzling",
+            "rotation",
+            "puzzling-rotation",
+            "puzzling-siamese",
+            "barlow-twins",
+        )
+    },
 }
 
 # kind -> keys that stand beside a component's params in its section of the spec.
@@ -54,7 +73,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
     ),
     "augmentation": frozenset(["type", "size"]),
     "backbone": frozenset(["type", "freeze"]),
-    "primary_task": frozenset(["type", "weight"]),
+    "primary_task": frozenset(["type", "weight", "probe"]),
     "pretext_task": frozenset(
         ["type", "view", "portion", "resolution", "every", "start_epoch", "weight", "supervise", "statistics"]
     ),
