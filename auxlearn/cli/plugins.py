@@ -15,7 +15,7 @@ __all__ = ["add", "run"]
 def add(subparsers: Any) -> None:
     """Add the command to the parser."""
     text = (
-        "Show what is installed: backbones, tasks, data, augmentations, balancers, optimizers, exporters. "
+        "Show what is installed: backbones, tasks, data, augmentations, balancers, optimizers, exporters, presets. "
         "Without an action: everything."
     )
     parser = subparsers.add_parser("plugins", help="show what is installed", description=text)
@@ -89,7 +89,6 @@ def _reason(reason: str, fix: str | None) -> str:
 def _show(registry: Registry, name: str, *, as_json: bool) -> None:
     from auxlearn.errors import Problem, SpecError, nearest
     from auxlearn.registry.registry import normalized
-    from auxlearn.spec.schema import params_schema
 
     wanted = [found for found in registry.found if name in (found.provider.name, found.full_name)]
     wanted = wanted or [found for found in registry.found if normalized(found.distribution) == normalized(name)]
@@ -99,14 +98,25 @@ def _show(registry: Registry, name: str, *, as_json: bool) -> None:
         meant = nearest(name, known)
         raise SpecError(Problem(what=f'nothing named "{name}" is installed', meant=meant, fix="auxlearn plugins list"))
     if as_json:
-        shown = [{**_facts(found), "options": params_schema(found.provider.params)} for found in wanted]
+        shown = [{**_facts(found), **_content(found)} for found in wanted]
         _print({"providers": shown, "broken": [{"reason": b.reason, "fix": b.fix} for b in broken]})
         return
     parts = ["\n".join(_details(found)) for found in wanted] + [_reason(str(b), b.fix) for b in broken]
     print("\n\n".join(parts))
 
 
+def _content(found: Found) -> dict[str, Any]:
+    """Return what is inside: the spec of a preset, the options of anything else."""
+    from auxlearn.spec.schema import params_schema
+
+    if found.kind == "preset":
+        return {"spec": found.provider.build(None, None)}
+    return {"options": params_schema(found.provider.params)}
+
+
 def _details(found: Found) -> Iterator[str]:
+    import json
+
     from auxlearn.cli.tables import table
     from auxlearn.spec.schema import params_schema
     from auxlearn.spec.validation import describe
@@ -114,6 +124,9 @@ def _details(found: Found) -> Iterator[str]:
     provider = found.provider
     yield f"{found.kind.replace('_', ' ')} {provider.name}: {provider.summary}"
     yield f"from {found.distribution} {found.version}, {found.file}"
+    if found.kind == "preset":
+        yield "\n" + json.dumps(provider.build(None, None), indent=2)
+        return
     if found.kind == "pretext_task":
         yield f"view unless the spec says otherwise: {provider.view}"
     options = params_schema(provider.params)["properties"]

@@ -1,0 +1,74 @@
+"""The presets: each is a whole spec but for the data, learns, and says what the paper or its authors' code says."""
+
+import pytest
+
+import auxlearn
+import auxlearn_hmtl
+from auxlearn.spec import load_spec
+
+NAMES = [provider.name for provider in auxlearn_hmtl.auxlearn_presets()]
+SMALL = ["data.size=null", "augment.size=36", "backbone.type=timm", "backbone.model=test_resnet", "train.batch_size=8"]
+
+
+def load(name):
+    return load_spec({"auxlearn": 1, "preset": name, "data": {"type": "synthfaces"}})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_data_is_missing(name):
+    resolved = load(name).resolved
+    assert "preset" not in resolved
+    assert load_spec(resolved).resolved == resolved
+
+
+def test_the_papers_puzzling_is_one_pass_on_efficientnet():
+    spec = load("hmtl-puzzling")
+    assert spec.backbone.params.model == "efficientnet_b0"
+    assert (spec.pretext["puzzle"].params.grid, spec.pretext["puzzle"].keys.view) == (3, "shared")
+    assert spec.pretext["puzzle"].keys.supervise is True
+
+
+def test_pose_is_learned_from_whole_faces_only():
+    keys = load("hmtl-pose-puzzling").pretext["puzzle"].keys
+    assert (keys.view, keys.supervise) == ("own", False)
+
+
+def test_the_authors_numbers():
+    spec = load("hmtl-puzzling-code")
+    puzzle = spec.pretext["puzzle"]
+    assert (puzzle.params.grid, puzzle.params.dropout, puzzle.params.reduction) == (3, 0.2, "sum")
+    assert (puzzle.keys.view, puzzle.keys.weight) == ("shared", 1.0)
+    assert (spec.backbone.params.model, spec.backbone.params.pretrained) == ("resnet50", False)
+    assert (spec.optimizer.params.name, spec.optimizer.keys.lr, spec.optimizer.keys.weight_decay) == (
+        "adabelief",
+        1e-3,
+        0,
+    )
+    assert spec.schedule.params.milestones == (15, 40)
+    assert (spec.train.epochs, spec.train.batch_size) == (80, 32)
+    assert (spec.data.keys.size, spec.augment.keys.size) == (350, 224)
+    # Rows of AffectNet's training set by class, and the code's weights for them.
+    rows = (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750)
+    weights = (1.8, 1, 5.28, 9.54, 21.08, 35.34, 5.4, 35.85)
+    mean = sum(n * w for n, w in zip(rows, weights, strict=True)) / sum(rows)
+    assert spec.primary["emotion"].keys.weight == pytest.approx(mean, abs=0.005)
+
+
+def test_the_command_line_shows_what_a_preset_stands_for(capsys):
+    assert main(["plugins", "show", "hmtl-puzzling"]) == 0
+    text = capsys.readouterr().out
+    shown = json.loads(text[text.index("{") :])
+    assert main(["plugins", "show", "hmtl-puzzling", "--json"]) == 0
+    (provider,) = json.loads(capsys.readouterr().out)["providers"]
+    assert provider["spec"] == shown
+    assert shown["pretext"]["puzzle"]["type"] == "puzzling"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains(name, tmp_path):
+    spec = {"auxlearn": 1, "preset": name, "data": {"type": "synthfaces", "fraction": 0.02}}
+    small = [*SMALL, "train.epochs=null", "train.steps=2", "schedule.warmup_epochs=0", "train.accelerator=cpu"]
+    result = auxlearn.run(spec, small, out=tmp_path / "run")
+    assert result.test
+    assert {line["kind"] for line in result.history} >= {"train", "test"}
