@@ -32,6 +32,7 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
     ("primary_task", "fer"): "auxlearn-faces",
     ("primary_task", "head_pose"): "auxlearn-faces",
     ("primary_task", "gender"): "auxlearn-faces",
+    ("pretext_task", "inpainting"): "auxlearn-inpainting",
     ("pretext_task", "puzzling"): "auxlearn-puzzling",
     ("pretext_task", "rotation"): "auxlearn-rotation",
     **{
