@@ -1,9 +1,12 @@
 """The presets: each is a whole spec but for the data, learns, and says what the paper or its authors' code says."""
 
+import json
+
 import pytest
 
 import auxlearn
 import auxlearn_hmtl
+from auxlearn.cli.main import main
 from auxlearn.spec import load_spec
 
 NAMES = [provider.name for provider in auxlearn_hmtl.auxlearn_presets()]
