@@ -89,6 +89,10 @@ class Cached(DataSource):
         """Return what the base knows."""
         return self.base.duplicates()
 
+    def files(self, split: str) -> Sequence[str | None] | None:
+        """Return what the base knows."""
+        return self.base.files(split)
+
     def name(self, split: str, index: int) -> str:
         """Return what the base calls the row."""
         return self.base.name(split, index)

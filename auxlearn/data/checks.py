@@ -11,7 +11,7 @@ from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource, TargetInfo
 from auxlearn.errors import Problem, escape
 
-__all__ = ["absent_classes", "count_classes", "empty_splits", "leaks", "wrong_labels"]
+__all__ = ["absent_classes", "count_classes", "empty_splits", "few", "leaks", "wrong_labels"]
 
 _SHOWN = 10  # problems of one kind that are listed; the rest are counted
 
@@ -35,7 +35,7 @@ def wrong_labels(source: DataSource, labels: Labels) -> list[Problem]:
         found
         for split, targets in labels.items()
         for target, values in targets.items()
-        for found in _cut(_wrong(source, split, target, values), f"`{target}` in {split}")
+        for found in few(_wrong(source, split, target, values), f"`{target}` in {split}")
     ]
 
 
@@ -101,7 +101,7 @@ def leaks(source: DataSource) -> list[Problem]:
         for same in source.duplicates()
         if len({split for split, _ in same}) > 1
     )
-    return [*_cut(divided, "groups in two splits"), *_cut(copies, "inputs in two splits")]
+    return [*few(divided, "groups in two splits"), *few(copies, "inputs in two splits")]
 
 
 def _listed(found: Mapping[str, int]) -> str:
@@ -112,7 +112,7 @@ def _places(source: DataSource, same: Sequence[tuple[str, int]]) -> str:
     return " and ".join(f"{split} ({escape(source.name(split, row))})" for split, row in same[:4])
 
 
-def _cut(problems: Iterator[Problem], what: str) -> list[Problem]:
+def few(problems: Iterator[Problem], what: str) -> list[Problem]:
     """Return the first few problems of a kind, and one that counts the rest."""
     every = list(problems)
     rest = len(every) - _SHOWN

@@ -19,7 +19,7 @@ from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource, InputShape, TargetInfo
 from auxlearn.errors import DataError, Problem, escape
 
-__all__ = ["Collate", "Columns", "to_batch"]
+__all__ = ["Collate", "Columns", "join_streams", "to_batch"]
 
 Columns = dict[str, Tensor]
 
@@ -125,14 +125,33 @@ class Collate:
             raise DataError([problem(names[row], "the row has no input") for row in nothing])
 
 
-def to_batch(columns: Mapping[str, Tensor]) -> Batch:
-    """Return the batch of columns that `Collate` made, with their `ids`."""
+def join_streams(first: Columns, second: Columns) -> Columns:
+    """Return the columns of a batch whose rows are those of `first`, with their targets, and then those of `second`."""
+    joined: Columns = {}
+    for key in {**first, **{key: None for key in second if key.startswith("present/inputs/")}}:
+        if key.startswith(("targets/", "present/targets/")):
+            joined[key] = first[key]
+        elif key.startswith("present/"):
+            joined[key] = torch.cat([part.get(key, torch.ones_like(part["ids"]).bool()) for part in (first, second)])
+        else:
+            joined[key] = torch.cat([first[key], second[key]])
+    return joined
+
+
+def to_batch(columns: Mapping[str, Tensor], labelled: int | None = None) -> Batch:
+    """Return the batch of columns that `Collate` made, with their `ids`; `labelled` as in `Batch`."""
     parts: dict[str, dict[str, Tensor]] = {"inputs": {}, "targets": {}, "present": {}}
     for key, column in columns.items():
         if key != "ids":
             part, name = key.split("/", 1)
             parts[part][name] = column
-    return Batch(**parts, ids=columns["ids"])
+    return Batch(
+        inputs=parts["inputs"],
+        targets=parts["targets"],
+        present=parts["present"],
+        ids=columns["ids"],
+        labelled=labelled,
+    )
 
 
 def _writeable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ from auxlearn.errors import DataError, Problem, SpecError, nearest
 from auxlearn.seeds import derive_seed
 from auxlearn.spec.models import DataKeys, Folds, Split
 
-__all__ = ["Labels", "class_labels", "class_targets", "divide", "target_of"]
+__all__ = ["Division", "Labels", "class_labels", "class_targets", "divide", "target_of"]
 
 Labels = Mapping[str, Mapping[str, Sequence[Any]]]
 """Every row's class by split and target, None for a row without."""
@@ -59,8 +59,30 @@ def target_of(source: DataSource, asked: str | None, pointer: str) -> str | None
     raise SpecError(Problem(where=pointer, what=what, allowed=", ".join(known) or None, meant=nearest(asked, known)))
 
 
-def divide(source: DataSource, labels: Labels, keys: DataKeys, seed: int) -> tuple[Selection, tuple[str, ...] | None]:
-    """Return the view on `source` that `keys` ask for, and the names of the drawn rows if there is a fraction.
+@attrs.frozen(eq=False)
+class Division:
+    """What became of a data source.
+
+    Attributes:
+        view: The splits that the spec asks for.
+        whole: The same before `fraction` drew from `train`.
+        rest: What `fraction` left out of `train`, as parts of the splits of the source; empty without a fraction.
+    """
+
+    view: Selection
+    whole: Selection
+    rest: tuple[Part, ...]
+
+    @property
+    def drawn(self) -> tuple[str, ...] | None:
+        """The names of the rows that `fraction` drew; None without a fraction."""
+        if not self.rest:
+            return None
+        return tuple(self.view.name("train", i) for i in range(len(self.view.dataset("train"))))  # type: ignore[arg-type]
+
+
+def divide(source: DataSource, labels: Labels, keys: DataKeys, seed: int) -> Division:
+    """Return the view on `source` that `keys` ask for, and what a fraction left out.
 
     First `split` takes `test` and `val` out of `train`, where the data has none; then `folds` divides what is left
     of `train` and `val` anew (and `split` makes no `val`); at last `fraction` draws from `train`.
@@ -76,11 +98,11 @@ def divide(source: DataSource, labels: Labels, keys: DataKeys, seed: int) -> tup
         table.take(name, share, keys.split or Split())
     if keys.folds is not None:
         table.fold(keys.folds)
+    whole = table.selection()
     if keys.fraction == 1.0:
-        return table.selection(), None
-    table.keep(keys.fraction, seed if keys.fraction_seed is None else keys.fraction_seed)
-    view = table.selection()
-    return view, tuple(view.name("train", i) for i in range(table.size("train")))
+        return Division(whole, whole, ())
+    rest = table.keep(keys.fraction, seed if keys.fraction_seed is None else keys.fraction_seed)
+    return Division(table.selection(), whole, tuple(rest))
 
 
 def _wanted(source: DataSource, keys: DataKeys) -> list[tuple[str, float]]:
@@ -146,10 +168,13 @@ class _Table:
         self.parts["val"] = self._pick("train", chosen)
         self._keep_train(np.setdiff1d(np.arange(self.size("train")), chosen))
 
-    def keep(self, fraction: float, seed: int) -> None:
-        """Keep a stratified `fraction` of `train`."""
+    def keep(self, fraction: float, seed: int) -> list[Part]:
+        """Keep a stratified `fraction` of `train`, and return the others."""
         strata = self._strata("train", "stratum", None, "")
-        self._keep_train(stratified_share(strata, fraction, derive_seed(seed, "fraction")))
+        chosen = stratified_share(strata, fraction, derive_seed(seed, "fraction"))
+        rest = self._pick("train", np.setdiff1d(np.arange(self.size("train")), chosen))
+        self._keep_train(chosen)
+        return rest
 
     def _keep_train(self, rows: Rows) -> None:
         self.parts["train"] = self._pick("train", rows)

@@ -19,15 +19,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset, get_worker_info
 
 from auxlearn.data.batch import Batch
-from auxlearn.data.collate import Collate, Columns, to_batch
-from auxlearn.data.order import Order, Row
+from auxlearn.data.collate import Collate, Columns, join_streams, to_batch
+from auxlearn.data.order import Order, Orders, Row
 from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource
 from auxlearn.data.workers import lost_worker, watch_workers
 from auxlearn.errors import DataError, Problem, escape
 from auxlearn.seeds import derive_seed
 
-__all__ = ["Failure", "Loader", "eval_loader", "train_loader"]
+__all__ = ["UNLABELLED", "Failure", "Loader", "eval_loader", "train_loader"]
+
+UNLABELLED = "unlabelled"
+"""The one split of a source that is a second stream."""
 
 
 @attrs.frozen
@@ -53,6 +56,8 @@ class Loader:
         workers: Processes that read; 0 reads in this one.
         timeout: Seconds after which a worker that gives no batch is an error; 0 waits for ever.
         pin: Put batches into page-locked memory, from which copies to a GPU can overlap with work.
+        labelled: With `unlabelled`, how many rows of a batch are of `split`; the others follow them.
+        unlabelled: A source with the one split `"unlabelled"`, of which no targets are read.
     """
 
     def __init__(
@@ -65,12 +70,16 @@ class Loader:
         workers: int = 0,
         timeout: float = 120.0,
         pin: bool = False,
+        labelled: int | None = None,
+        unlabelled: DataSource | None = None,
     ) -> None:
         self.batches, self.workers, self.timeout = batches, workers, timeout
-        self._name = source.name
-        self.split = split
+        self.split, self.labelled = split, labelled
+        self._reader: _Reader | _TwoReaders = _Reader(source, split, seed)
+        if unlabelled is not None and labelled is not None:
+            self._reader = _TwoReaders(self._reader, _Reader(unlabelled, UNLABELLED, seed), labelled)
         self._loader = DataLoader(
-            _Reader(source, split, seed),
+            self._reader,
             batch_sampler=batches,
             collate_fn=_as_it_is,
             num_workers=workers,
@@ -83,7 +92,7 @@ class Loader:
         for columns in self.columns():
             if isinstance(columns, Failure):
                 raise columns.error()
-            yield to_batch(columns)
+            yield to_batch(columns, self.labelled)
 
     def columns(self) -> Iterator[Columns | Failure]:
         """Yield each batch as plain tensors, or what went wrong with it."""
@@ -100,7 +109,7 @@ class Loader:
                 if lost is None:
                     raise
                 rows = next(itertools.islice(self.batches, done, None))
-                names = ", ".join(self._name(self.split, index) for _, index in rows[:3])
+                names = ", ".join(self._reader.names(rows)[:3])
                 raise DataError(attrs.evolve(lost.problems[0], where=f"{self.split}, rows {names} ...")) from error
             yield columns
 
@@ -113,6 +122,7 @@ def train_loader(
     workers: int = 0,
     timeout: float = 120.0,
     pin: bool = False,
+    unlabelled: tuple[DataSource, Order] | None = None,
 ) -> Loader:
     """Return the endless batches of `split` in the order of training, from the step at which `order` starts.
 
@@ -123,8 +133,15 @@ def train_loader(
         workers: Processes that read; 0 reads in this one.
         timeout: Seconds after which a worker that gives no batch is an error; 0 waits for ever.
         pin: Put batches into page-locked memory.
+        unlabelled: The second stream: a source with the one split `"unlabelled"`, and its order, which starts at the
+            same step.
     """
-    return Loader(source, split, order, seed=order.seed, workers=workers, timeout=timeout, pin=pin)
+    more: dict[str, Any] = {"seed": order.seed, "workers": workers, "timeout": timeout, "pin": pin}
+    if unlabelled is None:
+        return Loader(source, split, order, **more)
+    other, its_order = unlabelled
+    own = order.batch_size // order.world
+    return Loader(source, split, Orders([order, its_order]), labelled=own, unlabelled=other, **more)
 
 
 def eval_loader(
@@ -168,7 +185,7 @@ class _Reader(Dataset[Any]):
 
     def __getitems__(self, rows: Sequence[Row]) -> Columns | Failure:
         indices = [index for _, index in rows]
-        names = _Names(self.name, self.split, indices)
+        names = self.names(rows)
         try:
             columns = self._read(rows, indices, names)
         except DataError as error:
@@ -176,6 +193,10 @@ class _Reader(Dataset[Any]):
         except Exception as error:
             return Failure((_bug(f"{names[0]} ...", error),), (traceback.format_exc(),))
         return columns | {"ids": torch.tensor(indices)}
+
+    def names(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Return what the rows are called."""
+        return _Names(self.name, self.split, [index for _, index in rows])
 
     def _read(self, rows: Sequence[Row], indices: list[int], names: Sequence[str]) -> Columns:
         whole = getattr(self.dataset, "__getitems__", None)
@@ -210,6 +231,26 @@ class _Reader(Dataset[Any]):
         np.random.seed(seed & 0xFFFFFFFF)
 
 
+class _TwoReaders(Dataset[Any]):
+    """Reads batches whose first rows are of one reader, and the others of another, without targets."""
+
+    def __init__(self, first: _Reader, second: _Reader, labelled: int) -> None:
+        self.first, self.second, self.labelled = first, second, labelled
+
+    def __getitems__(self, rows: Sequence[Row]) -> Columns | Failure:
+        known = self.first.__getitems__(rows[: self.labelled])
+        other = self.second.__getitems__(rows[self.labelled :])
+        if isinstance(known, Failure) and isinstance(other, Failure):
+            return Failure((*known.problems, *other.problems), (*known.notes, *other.notes))
+        if isinstance(known, Failure):
+            return known
+        return other if isinstance(other, Failure) else join_streams(known, other)
+
+    def names(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Return what the rows are called."""
+        return [*self.first.names(rows[: self.labelled]), *self.second.names(rows[self.labelled :])]
+
+
 def _bug(where: str, error: Exception) -> Problem:
     """Return the problem of a row whose data set has a mistake; its traceback goes along as a note."""
     return problem(where, f"reading failed with {type(error).__name__}: {escape(error, 300)}")
@@ -231,6 +272,8 @@ class _Names(Sequence[str]):
         return len(self.indices)
 
     def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, slice):
+            return [self.name(self.split, index) for index in self.indices[position]]
         return self.name(self.split, self.indices[position])
 
 

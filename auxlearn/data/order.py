@@ -10,6 +10,7 @@ takes the `r`-th of `w` equal parts of the joint batch, so one process sees what
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.utils.data import Sampler
 
 from auxlearn.seeds import derive_seed
 
-__all__ = ["Order", "Row"]
+__all__ = ["Order", "Orders", "Row"]
 
 Row = tuple[int, int]
 """(epoch, index): the row to read, and the epoch for what reading it draws."""
@@ -106,6 +107,30 @@ class Order(Sampler[list[Row]]):
             return generator.permutation(self.length)
         chosen = np.searchsorted(self._cumulated, generator.random(self.length), side="right")
         return np.minimum(chosen, self.length - 1)  # the sum of the shares may round to just below 1
+
+
+class Orders(Sampler[list[Row]]):
+    """Several orders as one: each batch has the rows of the first, then those of the second, and so on.
+
+    Each stands at the same step, and has its own length and its own epochs.
+
+    Args:
+        orders: What to join.
+
+    Examples:
+        >>> from auxlearn.data import Order
+        >>> from auxlearn.data.order import Orders
+        >>> both = Orders([Order(4, 1, seed=0), Order(9, 2, seed=0, stream="unlabelled")])
+        >>> len(next(iter(both)))
+        3
+    """
+
+    def __init__(self, orders: Sequence[Order]) -> None:
+        self.orders = tuple(orders)
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        for parts in zip(*self.orders, strict=True):
+            yield list(chain.from_iterable(parts))
 
 
 def _balance(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

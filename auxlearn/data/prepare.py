@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import attrs
 
+from auxlearn.data.batch import Batch
 from auxlearn.data.cache import Cached, cache_folder
-from auxlearn.data.checks import absent_classes, count_classes, empty_splits, leaks, wrong_labels
+from auxlearn.data.checks import absent_classes, count_classes, empty_splits, few, leaks, wrong_labels
 from auxlearn.data.divide import class_labels, divide, target_of
-from auxlearn.data.loader import Loader, eval_loader, train_loader
+from auxlearn.data.loader import UNLABELLED, Loader, eval_loader, train_loader
 from auxlearn.data.order import Order
 from auxlearn.data.problems import problem
 from auxlearn.data.selection import Selection
 from auxlearn.data.source import DataSource
+from auxlearn.data.unlabelled import Unlabelled, second_stream, unlabelled_leaks
 from auxlearn.errors import DataError, Problem
-from auxlearn.spec.models import DataKeys
+from auxlearn.spec.models import DataKeys, UnlabelledKeys
 
 __all__ = ["Prepared", "prepare"]
 
@@ -33,6 +36,8 @@ class Prepared:
         drawn: What the training rows are called if `fraction` drew them, to be saved with the run; else None.
         fingerprint: Changes when the samples do, or when others are selected.
         notes: What is odd but no error, one sentence each.
+        unlabelled: The second stream of training rows, if there is one.
+        unlabelled_keys: The keys of that stream.
     """
 
     source: DataSource
@@ -42,6 +47,8 @@ class Prepared:
     drawn: tuple[str, ...] | None
     fingerprint: str
     notes: tuple[str, ...] = ()
+    unlabelled: Unlabelled | None = None
+    unlabelled_keys: UnlabelledKeys | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -52,11 +59,27 @@ class Prepared:
         """Return the number of rows of `split`."""
         return len(self.source.dataset(split))  # type: ignore[arg-type]
 
+    @property
+    def unlabelled_rows(self) -> int:
+        """The number of rows of the unlabelled stream; 0 without."""
+        return len(self.unlabelled.dataset(UNLABELLED)) if self.unlabelled else 0  # type: ignore[arg-type]
+
+    def unlabelled_size(self, batch_size: int) -> int:
+        """Return how many unlabelled rows a step has besides `batch_size` labelled ones."""
+        return self.unlabelled_keys.rows(batch_size) if self.unlabelled_keys else 0
+
+    def name(self, batch: Batch, position: int) -> str:
+        """Return what a row of a training batch is called."""
+        index = int(batch.ids[position])
+        if self.unlabelled is not None and batch.labelled is not None and position >= batch.labelled:
+            return self.unlabelled.name(UNLABELLED, index)
+        return self.source.name("train", index)
+
     def train_order(self, batch_size: int, *, rank: int = 0, world: int = 1, start: int = 0) -> Order:
-        """Return which rows of `train` each step takes.
+        """Return which labelled rows each step takes.
 
         Args:
-            batch_size: Rows of the joint batch of all processes.
+            batch_size: Labelled rows of the joint batch of all processes.
             rank: Index of this process.
             world: Number of processes.
             start: The step to begin with.
@@ -71,14 +94,23 @@ class Prepared:
         """Return the endless training batches of this process, from step `start`.
 
         Args:
-            batch_size: Rows of the joint batch of all processes.
+            batch_size: Labelled rows of the joint batch of all processes.
             rank: Index of this process.
             world: Number of processes.
             start: The step to begin with.
             pin: Put batches into page-locked memory, from which copies to a GPU can overlap with work.
         """
         order = self.train_order(batch_size, rank=rank, world=world, start=start)
-        return train_loader(self.source, order, workers=self._workers, timeout=self.keys.timeout, pin=pin)
+        second = None
+        if self.unlabelled is not None:
+            rows, size = self.unlabelled_rows, self.unlabelled_size(batch_size)
+            second = (
+                self.unlabelled,
+                Order(rows, size, seed=self.seed, stream=UNLABELLED, rank=rank, world=world, start=start),
+            )
+        return train_loader(
+            self.source, order, workers=self._workers, timeout=self.keys.timeout, pin=pin, unlabelled=second
+        )
 
     def eval_loader(self, split: str, batch_size: int, *, rank: int = 0, world: int = 1, pin: bool = False) -> Loader:
         """Return this process's rows of `split`, each once and in order: `rank, rank + world, ...`.
@@ -115,14 +147,25 @@ class Prepared:
         return [-1 if label is None else label for label in class_labels(self.source, "train")[target]]
 
 
-def prepare(source: DataSource, keys: DataKeys, *, seed: int, batch_size: int | None = None) -> Prepared:
+def prepare(
+    source: DataSource,
+    keys: DataKeys,
+    *,
+    seed: int,
+    batch_size: int | None = None,
+    unlabelled: UnlabelledKeys | None = None,
+    other: DataSource | None = None,
+) -> Prepared:
     """Return the data that `keys` ask for, checked and, where asked for, decoded into a cache.
 
     Args:
         source: The data as its plugin reads it.
         keys: The engine's keys of `data`.
         seed: Seed of the run: of the order of the rows, and of the fraction unless that has its own.
-        batch_size: Rows of the joint batch of one step, to see whether there are enough; None to leave that open.
+        batch_size: Labelled rows of the joint batch of one step, to see whether there are enough; None to leave that
+            open.
+        unlabelled: The keys of the second stream; None for none.
+        other: Where its rows come from; None for those that the fraction leaves out.
 
     Raises:
         DataError: With everything that is wrong with the data as far as it can be seen before training.
@@ -130,24 +173,34 @@ def prepare(source: DataSource, keys: DataKeys, *, seed: int, batch_size: int | 
     """
     labels = {split: class_labels(source, split) for split in source.splits}
     wrong = wrong_labels(source, labels)
-    problems = [*_problems_of(source.check), *wrong]
+    problems = [*_problems_of(source.check), *wrong, *(_problems_of(other.check) if other else ())]
     if wrong or "train" not in source.splits:
         raise DataError([*problems, *empty_splits(source, batch_size)])
-    view, drawn = divide(source, labels, keys, seed)
+    division = divide(source, labels, keys, seed)
+    view = division.view
+    stream = second_stream(division, other, unlabelled.split) if unlabelled else None
     counts = {split: _counts(view, split) for split in view.splits}
     absent, notes = absent_classes(view.targets, counts)
-    leaking = leaks(view)
+    # The rest of a fraction may be in another split no more than the rows that were drawn.
+    leaking = leaks(view if other is not None or stream is None else division.whole)
+    if stream is not None and other is not None:
+        leaking += few(unlabelled_leaks(view, stream), "unlabelled rows in another split")
     problems += [*empty_splits(view, batch_size), *absent, *(() if keys.allow_leaks else leaking)]
+    if stream is not None and unlabelled is not None:
+        problems += _too_few(stream, 1 if batch_size is None else unlabelled.rows(batch_size))
     if problems:
         raise DataError(problems)
+    read, second = _cached(view, stream, keys) if keys.cache == "memmap" else (view, stream)
     return Prepared(
-        source=_cached(view, keys) if keys.cache == "memmap" else view,
+        source=read,
         keys=keys,
         seed=seed,
         class_counts=counts["train"],
-        drawn=drawn,
-        fingerprint=view.fingerprint(),
+        drawn=division.drawn,
+        fingerprint=_fingerprint(view, stream),
         notes=(*notes, *(f"Accepted by `allow_leaks`: {leak}" for leak in leaking)),
+        unlabelled=second,
+        unlabelled_keys=unlabelled,
     )
 
 
@@ -163,12 +216,34 @@ def _counts(view: DataSource, split: str) -> dict[str, tuple[int, ...]]:
     return {name: count_classes(view.targets[name], given) for name, given in class_labels(view, split).items()}
 
 
-def _cached(view: Selection, keys: DataKeys) -> Selection:
-    """Return the same view on a cache of its base, so that all fractions and folds share one; decoding it now."""
-    below = Cached(view.base, cache_folder(keys.cache_dir), workers=keys.workers)
+def _too_few(stream: Unlabelled, needed: int) -> list[Problem]:
+    """Return whether there are fewer unlabelled rows than a step takes."""
+    rows = len(stream.dataset(UNLABELLED))  # type: ignore[arg-type]
+    if rows >= needed:
+        return []
+    what = f"{rows} unlabelled rows cannot fill the {needed} of a step"
+    return [problem("/data/unlabelled", what, fix="a smaller `ratio` or `train.batch_size`, or more rows")]
+
+
+def _fingerprint(view: Selection, stream: Unlabelled | None) -> str:
+    if stream is None:
+        return view.fingerprint()
+    both = f"{view.fingerprint()}\x1f{stream.fingerprint()}"
+    return hashlib.blake2b(both.encode(), digest_size=16).hexdigest()
+
+
+def _cached(view: Selection, stream: Unlabelled | None, keys: DataKeys) -> tuple[Selection, Unlabelled | None]:
+    """Return the same views on caches of their bases, so that all fractions and folds share one; decoding them now."""
+    folder = cache_folder(keys.cache_dir)
+    base = Cached(view.base, folder, workers=keys.workers)
+    read, second = view.on(base), None
+    if stream is not None:
+        same = stream.base is view.base
+        second = stream.on(base if same else Cached(stream.base, folder, workers=keys.workers))
     problems: list[Problem] = []
-    for origin in dict.fromkeys(origin for parts in view.parts.values() for origin, _ in parts):
-        problems += _problems_of(partial(below.dataset, origin))
+    for one in (read, *([second] if second else [])):
+        for origin in dict.fromkeys(origin for parts in one.parts.values() for origin, _ in parts):
+            problems += _problems_of(partial(one.base.dataset, origin))
     if problems:
         raise DataError(problems)
-    return Selection(below, view.parts)
+    return read, second

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset
@@ -51,6 +52,16 @@ class Selection(DataSource):
         """Return the sets of rows that hold the same input, of those that were selected."""
         found = [[self._place(*row) for row in same] for same in self.base.duplicates()]
         return [kept for same in found if len(kept := [row for row in same if row is not None]) > 1]
+
+    def files(self, split: str) -> Sequence[str | None] | None:
+        """Return the file of each row, or None if rows are no files."""
+        return self._gathered(split, self.base.files)
+
+    def on(self, base: DataSource) -> Self:
+        """Return the same view on another source of the same rows."""
+        view = copy.copy(self)
+        view.base, view._datasets = base, {}
+        return view
 
     def name(self, split: str, index: int) -> str:
         """Return what the base calls the row."""

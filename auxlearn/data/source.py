@@ -116,6 +116,13 @@ class DataSource(ABC):
         """Return the sets of rows, as (split, index), that hold the same input. No such set may be in two splits."""
         return ()
 
+    def files(self, split: str) -> Sequence[str | None] | None:
+        """Return the real path of the one file that each row's input is read from, or None if rows are no files.
+
+        Rows of two sources are the same where their files hold the same; None for a row whose file is not known.
+        """
+        return None
+
     def name(self, split: str, index: int) -> str:
         """Return how to call a row in messages and saved lists: a path, an id."""
         return f"{split}/{index}"

@@ -131,6 +131,15 @@ class TableSource(DataSource):
         """Return the sets of rows whose files are the same, or hold the same bytes, and are cropped alike."""
         return self._duplicates
 
+    def files(self, split: str) -> Sequence[str | None]:
+        """Return the real path of each row's file; None where it cannot be meant."""
+        return [self._real(row) for row in self._rows[split]]
+
+    def _real(self, row: TableRow) -> str | None:
+        with suppress(ValueError):  # `check` says what is wrong with it
+            return contained(self.root, row.path)
+        return None
+
     def name(self, split: str, index: int) -> str:
         """Return the path of the row, as it is written in the table."""
         return self._rows[split][index].path
@@ -185,8 +194,9 @@ class TableSource(DataSource):
         files: dict[str, list[tuple[str, int]]] = {}
         for split, rows in self._rows.items():
             for index, row in enumerate(rows):
-                with suppress(ValueError):  # `check` says what is wrong with it
-                    files.setdefault(contained(self.root, row.path), []).append((split, index))
+                path = self._real(row)
+                if path is not None:
+                    files.setdefault(path, []).append((split, index))
         found: list[list[tuple[str, int]]] = []
         for same in same_files(files):
             alike: dict[Crop | None, list[tuple[str, int]]] = {}

@@ -2,13 +2,14 @@
 
 A draw is a pure function of (seed, name, step, micro-batch) and of what was drawn before under the same name.
 So adding a task leaves the draws of the others alone, resuming needs no generator state, and as everything is
-drawn for the joint batch of all processes, of which each takes its rows, one process equals many.
+drawn for the joint batch of all processes, of which each takes its rows, one process equals many. Unlabelled rows
+have draws of their own, so they leave those of the labelled rows alone too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -38,6 +39,7 @@ class Draws:
         rank: Index of this process.
         world: Number of processes; each has as many rows as the others.
         device: Where the tensors are needed.
+        parts: Where rows of several streams stand one after the other, how many there are of each in this process.
 
     Examples:
         >>> from auxlearn.learning import Draws
@@ -57,10 +59,12 @@ class Draws:
         rank: int = 0,
         world: int = 1,
         device: torch.device | str = "cpu",
+        parts: Sequence[int] = (),
     ) -> None:
         self.seed, self.name, self.step, self.micro = seed, name, step, micro
         self.rank, self.world, self.device = rank, world, torch.device(device)
-        self._generator: torch.Generator | None = None
+        self.parts = tuple(parts)
+        self._generators: dict[int, torch.Generator] = {}
 
     def child(self, name: str) -> Draws:
         """Return the draws of another name in the same step: `self` is not affected by their use."""
@@ -72,6 +76,7 @@ class Draws:
             rank=self.rank,
             world=self.world,
             device=self.device,
+            parts=self.parts,
         )
 
     def uniform(self, rows: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -107,6 +112,16 @@ class Draws:
         """Return one number in [low, high) on the host, the same in every process."""
         return float(self._host(lambda g: torch.rand((), generator=g, dtype=torch.float64))) * (high - low) + low
 
+    def on_device(self, rows: int, draw: Callable[[int], Tensor]) -> Tensor:
+        """Return this process's rows of what `draw` draws from torch's global generators, for many numbers a row.
+
+        Args:
+            rows: Rows of this process.
+            draw: Called with a number of rows of all processes; returns a tensor with so many rows, on the device.
+        """
+        with self.seeded(joint=True):
+            return self._of_parts(rows, lambda _, joint: draw(joint))
+
     @contextmanager
     def seeded(self, *, joint: bool = False) -> Iterator[None]:
         """Seed torch's global generators for code that draws from them (dropout, kornia), and restore them after.
@@ -126,15 +141,27 @@ class Draws:
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def _host(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
-        if self._generator is None:
-            self._generator = torch.Generator().manual_seed(derive_seed(self.seed, self.name, self.step, self.micro))
-        return draw(self._generator)
+    def _host(self, draw: Callable[[torch.Generator], Tensor], part: int = 0) -> Tensor:
+        if part not in self._generators:
+            which = ("part", part) if part else ()
+            seed = derive_seed(self.seed, self.name, self.step, self.micro, *which)
+            self._generators[part] = torch.Generator().manual_seed(seed)
+        return draw(self._generators[part])
 
     def _own(self, rows: int, draw: Callable[[int, torch.Generator], Tensor]) -> Tensor:
-        joint = self._host(lambda generator: draw(self.world * rows, generator))
-        own = joint if self.world == 1 else joint[self.rank * rows : (self.rank + 1) * rows]
+        own = self._of_parts(rows, lambda part, joint: self._host(lambda generator: draw(joint, generator), part))
         return own.to(self.device, non_blocking=True)
+
+    def _of_parts(self, rows: int, draw: Callable[[int, int], Tensor]) -> Tensor:
+        """Return this process's rows of what `draw` returns for each part and its rows in all processes."""
+        whole = sum(self.parts)
+        if not whole or not rows or rows % whole:
+            return self._slice(draw(0, self.world * rows), rows)
+        sizes = [rows // whole * part for part in self.parts]
+        return torch.cat([self._slice(draw(i, self.world * n), n) for i, n in enumerate(sizes) if n])
+
+    def _slice(self, joint: Tensor, rows: int) -> Tensor:
+        return joint if self.world == 1 else joint[self.rank * rows : (self.rank + 1) * rows]
 
 
 def _greatest_divisor(rows: int, count: int) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "CheckpointKeys",
     "Choice",
     "DataKeys",
+    "Epoch",
     "EvaluateKeys",
     "Folds",
     "InitFrom",
@@ -34,6 +35,7 @@ __all__ = [
     "Spec",
     "Split",
     "TrainKeys",
+    "UnlabelledKeys",
 ]
 
 
@@ -82,6 +84,18 @@ class DataKeys:
 
 
 @attrs.frozen(kw_only=True)
+class UnlabelledKeys:
+    """The engine's keys of `data.unlabelled`."""
+
+    split: str = option("train", help="The split whose rows are used; nothing to do with `rest`.")
+    ratio: float = option(1.0, gt=0, help="Unlabelled rows in a step for each labelled one.")
+
+    def rows(self, batch_size: int) -> int:
+        """Return how many unlabelled rows a step has besides `batch_size` labelled ones."""
+        return round(self.ratio * batch_size)
+
+
+@attrs.frozen(kw_only=True)
 class AugmentKeys:
     """The engine's keys of `augment`."""
 
@@ -100,6 +114,9 @@ class PrimaryKeys:
     """The engine's keys of a primary task."""
 
     weight: float = option(1.0, ge=0, help="Factor of the loss; shared equally by the views that supervise the task.")
+    probe: bool = option(
+        False, help="Only watch: learn from detached features of clean images, without influence on anything else."
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -133,12 +150,25 @@ class ScheduleKeys:
 
 
 @attrs.frozen(kw_only=True)
+class Epoch:
+    """What an epoch is, for everything that counts in epochs."""
+
+    by: Literal["labelled", "all", "steps"] = option(
+        "labelled",
+        help="One pass over the labelled rows; over the labelled and the unlabelled ones, whichever takes longer; or "
+        "so many steps.",
+    )
+    steps: int | None = option(None, ge=1, help="Steps of an epoch by `steps`.")
+
+
+@attrs.frozen(kw_only=True)
 class TrainKeys:
     """`train`: how long, how large, on what."""
 
-    epochs: int | None = option(None, ge=1, help="Passes over the training rows; null: 30, unless `steps` is given.")
+    epochs: int | None = option(None, ge=1, help="How many epochs to train; null: 30, unless `steps` is given.")
     steps: int | None = option(None, ge=1, help="Optimizer steps, instead of `epochs`.")
-    batch_size: int = option(64, ge=1, help="Rows in one optimizer step, over all devices and micro-batches.")
+    epoch: Epoch = option(attrs.Factory(Epoch), help="What an epoch is.")
+    batch_size: int = option(64, ge=1, help="Labelled rows in one optimizer step, over all devices and micro-batches.")
     accumulate: int = option(1, ge=1, help="Micro-batches into which a step is divided, to save memory.")
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "auto"] = option(
         "auto", help="Arithmetic; `auto`: bf16-mixed on a GPU that has it, else 32-true."
@@ -238,6 +268,7 @@ class Spec:
     name: str
     seed: int
     data: Choice
+    unlabelled: Choice | None = None
     augment: Choice
     backbone: Choice
     primary: Mapping[str, Choice]

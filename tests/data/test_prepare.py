@@ -105,7 +105,8 @@ def divided(source, keys, seed=0):
     from auxlearn.data.prepare import Prepared
 
     labels = {split: class_labels(source, split) for split in source.splits}
-    view, drawn = divide(source, labels, keys, seed)
+    division = divide(source, labels, keys, seed)
+    view, drawn = division.view, division.drawn
     return Prepared(source=view, keys=keys, seed=seed, class_counts={}, drawn=drawn, fingerprint="")
 
 
