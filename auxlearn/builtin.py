@@ -16,9 +16,7 @@ __all__ = ["Adam", "AdamW", "Cosine", "Linear", "Sgd", "Step"]
 class AdamW:
     """Params of `adamw` (Decoupled Weight Decay Regularization, arXiv 1711.05101)."""
 
-    betas: tuple[float, ...] = option(
-        (0.9, 0.999), ge=0, lt=1, min_items=2, max_items=2, help="Decay of the two moving averages."
-    )
+    betas: tuple[float, float] = option((0.9, 0.999), ge=0, lt=1, help="Decay of the two moving averages.")
     eps: float = option(1e-8, gt=0, help="Added to the denominator.")
 
 
@@ -62,12 +60,12 @@ def auxlearn_optimizers() -> Iterable[Provider]:
     def adamw(params: AdamW, groups: list[dict[str, Any]]) -> Any:
         from torch.optim import AdamW as TorchAdamW
 
-        return TorchAdamW(groups, betas=(params.betas[0], params.betas[1]), eps=params.eps, fused=True)
+        return TorchAdamW(groups, betas=params.betas, eps=params.eps, fused=True)
 
     def adam(params: Adam, groups: list[dict[str, Any]]) -> Any:
         from torch.optim import Adam as TorchAdam
 
-        return TorchAdam(groups, betas=(params.betas[0], params.betas[1]), eps=params.eps, fused=True)
+        return TorchAdam(groups, betas=params.betas, eps=params.eps, fused=True)
 
     def sgd(params: Sgd, groups: list[dict[str, Any]]) -> Any:
         from torch.optim import SGD

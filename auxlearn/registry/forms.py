@@ -36,7 +36,7 @@ __all__ = [
 _SCALARS = {bool: "boolean", int: "number", float: "number", str: "string"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _NESTED_REPEAT = re.compile(r"[+*}]\)[+*{]")
-_ALLOWED = "bool, int, float, str, Literal, X | None, tuple[X, ...], Mapping[str, X] and nested params"
+_ALLOWED = "bool, int, float, str, Literal, X | None, tuple[X, ...], tuple[X, X], Mapping[str, X] and nested params"
 
 
 @attrs.frozen
@@ -60,9 +60,10 @@ class Enum:
 
 @attrs.frozen
 class Array:
-    """A JSON array, a tuple in Python."""
+    """A JSON array, a tuple in Python; of `length` members, or of any number of them."""
 
     item: Form
+    length: int | None = None
 
 
 @attrs.frozen
@@ -116,8 +117,8 @@ def form_of(annotation: Any) -> Form:
         return _enum(arguments)
     if origin in (Union, types.UnionType):
         return _one_of(tuple(form_of(member) for member in arguments))
-    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
-        return Array(form_of(arguments[0]))
+    if origin is tuple and len({*arguments} - {...}) == 1:
+        return Array(form_of(arguments[0]), None if ... in arguments else len(arguments))
     if isinstance(origin, type) and issubclass(origin, Mapping) and arguments[0] is str:
         return Table(form_of(arguments[1]))
     if isinstance(annotation, type) and attrs.has(annotation):

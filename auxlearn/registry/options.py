@@ -20,7 +20,7 @@ class Option:
         ge, gt, le, lt: Bounds of a number, or of each member of a tuple of numbers.
         choices: The values that are allowed, where a `Literal` type cannot say it.
         pattern: A regular expression that a string has to match as a whole.
-        min_items, max_items: How many members a tuple may have.
+        min_items, max_items: How many members a tuple of any length may have.
     """
 
     help: str

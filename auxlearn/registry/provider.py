@@ -72,11 +72,15 @@ class CheckContext:
         data: What the data source says about itself, or None where it cannot say without reading.
         size: Side in pixels of the images that the tasks see, or None if it is not known yet.
         batch_size: Rows in one global batch.
+        view: For a pretext task, how its views stand to the primary tasks' one; None for everything else.
+        rows: For a pretext task, how many rows of a micro-batch it gets on one device, as far as is known.
     """
 
     data: DataFacts | None = None
     size: int | None = None
     batch_size: int = 1
+    view: Arrangements | None = None
+    rows: int | None = None
 
 
 @attrs.frozen(kw_only=True)

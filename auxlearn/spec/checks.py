@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import attrs
+
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts
 from auxlearn.spec.assembly import Assembly, Selected
-from auxlearn.spec.models import DataKeys, EvaluateKeys, OptimizerKeys, TrainKeys
+from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, OptimizerKeys, TrainKeys
 from auxlearn.spec.pointers import Path, parse
 from auxlearn.spec.supervision import check_arrangements
 
@@ -69,12 +71,23 @@ def _check_components(assembly: Assembly) -> Found:
         if item.found.provider.check is None:
             continue
         try:
-            problems = list(item.found.provider.check(item.params, context))
+            problems = list(item.found.provider.check(item.params, _context_of(item, context, assembly)))
             places = [(*item.path, *parse(problem.where)) for problem in problems]
         except Exception as error:
             yield item.path, _failure(item, "check", error)
         else:
             yield from zip(places, problems, strict=True)
+
+
+def _context_of(item: Selected, context: CheckContext, assembly: Assembly) -> CheckContext:
+    """Return what a component is told: a pretext task also how it is arranged."""
+    keys = item.keys
+    if not isinstance(keys, Arrangement):
+        return context
+    train: TrainKeys = assembly.plain.get("train", TrainKeys())
+    rows = train.batch_size // (train.devices * train.nodes * train.accumulate)
+    view = keys.view or item.found.provider.view
+    return attrs.evolve(context, view=view, rows=max(1, round(keys.portion * rows)))
 
 
 def _failure(item: Selected, function: str, error: Exception) -> Problem:

@@ -56,7 +56,7 @@ def schema_of(form: Form, option: Option | None = None) -> Schema:
     if isinstance(form, OneOf):
         return _one_of(form, option)
     if isinstance(form, Array):
-        return {"type": "array", "items": schema_of(form.item, option), **_lengths(option)}
+        return {"type": "array", "items": schema_of(form.item, option), **_lengths(form, option)}
     if isinstance(form, Table):
         return {"type": "object", "additionalProperties": schema_of(form.item, option)}
     return {"type": "null"} if isinstance(form, Null) else {"enum": list(form.values)}
@@ -76,7 +76,9 @@ def _scalar(form: Scalar, option: Option | None) -> Schema:
     return schema
 
 
-def _lengths(option: Option | None) -> Schema:
+def _lengths(form: Array, option: Option | None) -> Schema:
+    if form.length is not None:
+        return {"minItems": form.length, "maxItems": form.length}
     lengths = {"minItems": option.min_items, "maxItems": option.max_items} if option else {}
     return {word: bound for word, bound in lengths.items() if bound is not None}
 

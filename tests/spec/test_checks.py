@@ -1,6 +1,7 @@
 import pytest
 
 from auxlearn.errors import SpecError
+from auxlearn.registry import Provider
 from auxlearn.spec import load_spec
 
 
@@ -171,6 +172,24 @@ def test_a_component_checks_its_own_params(small, registry):
     small["pretext"] = {"puzzle": {"type": "puzzle", "grid": 5}}
     problem = problems(small, registry)["/pretext/puzzle/grid"]
     assert problem.what == "48 pixels cannot be divided into 5 tiles"
+
+
+def test_a_pretext_task_is_told_how_it_is_arranged(small, with_offers):
+    seen = []
+    offers = [
+        (
+            kind,
+            Provider(name=name, summary="", build=print, view="shared", check=lambda _, told: seen.append(told) or ()),
+        )
+        for kind, name in (("pretext_task", "told"), ("primary_task", "untold"))
+    ]
+    small["primary"]["other"] = {"type": "untold"}
+    small["pretext"] = {"a": {"type": "told"}, "b": {"type": "told", "view": "own", "portion": 0.3}}
+    small["train"] = {"batch_size": 80, "devices": 2, "accumulate": 4}
+    load_spec(small, registry=with_offers(*offers))
+    assert [(told.view, told.rows, told.batch_size) for told in seen] == [
+        (None, None, 80), ("shared", 10, 80), ("own", 3, 80)
+    ]  # fmt: skip
 
 
 def test_mistakes_of_every_sort_come_together(small, registry):
