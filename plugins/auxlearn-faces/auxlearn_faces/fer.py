@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from auxlearn.learning import BuildContext
-from auxlearn_faces import FerParams
+from auxlearn_faces.affect import FerWithAffect
+from auxlearn_faces.choosing import choose_numbers
 from auxlearn_faces.expressions import choose_expressions
+from auxlearn_faces.params import AFFECT, FerParams
 from auxlearn_supervised.classification import Classification
 from auxlearn_supervised.targets import class_weights
 
 __all__ = ["build_fer"]
 
 
-def build_fer(params: FerParams, context: BuildContext) -> Classification:
+def build_fer(params: FerParams, context: BuildContext) -> Classification | FerWithAffect:
     """Return the classification of those of the eight expressions that the data has.
 
     Classes are in AffectNet's order whatever the order of the data, so models and confusion matrices of different
@@ -24,8 +26,10 @@ def build_fer(params: FerParams, context: BuildContext) -> Classification:
     by the number of rows. Here the sum is divided by the sum of the weights, so the weights leave the size of this
     loss alone relative to the auxiliary ones; on AffectNet theirs makes it 3.7 times as large.
 
+    With `valence_arousal` the task has a second head for these; see `FerWithAffect`.
+
     Raises:
-        SpecError: If no target of the data is about expressions.
+        SpecError: If no target of the data is about expressions, or about valence and arousal if these are asked for.
 
     Examples:
         >>> from auxlearn.data import TargetInfo
@@ -44,7 +48,7 @@ def build_fer(params: FerParams, context: BuildContext) -> Classification:
     for place, count in zip(chosen.index, found, strict=True):
         if place is not None:
             counts[place] = count
-    return Classification(
+    expression = Classification(
         context.features,
         target=chosen.target,
         names=chosen.names,
@@ -52,4 +56,17 @@ def build_fer(params: FerParams, context: BuildContext) -> Classification:
         weights=class_weights(params.class_weights, chosen.names, counts),
         label_smoothing=params.label_smoothing,
         dropout=params.dropout,
+        hidden=params.hidden,
+    )
+    if params.valence_arousal is False or params.valence_arousal == ():
+        return expression
+    asked = None if params.valence_arousal is True else params.valence_arousal
+    return FerWithAffect(
+        expression,
+        context.features,
+        chosen=choose_numbers(asked, context.targets, AFFECT, "/valence_arousal"),
+        kind=params.affect_loss,
+        weight=params.affect_weight,
+        dropout=params.dropout,
+        hidden=params.hidden,
     )

@@ -17,11 +17,12 @@ from auxlearn.data import Batch, TargetInfo
 from auxlearn.errors import SpecError
 from auxlearn.learning import BuildContext, Feature, Features, FeatureShape, StepContext
 from auxlearn.registry import CheckContext, DataFacts
-from auxlearn_faces import EXPRESSIONS, FerParams, auxlearn_primary_tasks
+from auxlearn_faces import EXPRESSIONS, FerParams, GenderParams, HeadPoseParams, auxlearn_primary_tasks
 from auxlearn_faces.expressions import canonical, choose_expressions
 from auxlearn_faces.fer import build_fer
 
 FOLDERS = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+NAMES = {FerParams: "fer", HeadPoseParams: "head_pose", GenderParams: "gender"}
 FER2013 = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 
 
@@ -148,7 +149,7 @@ def test_data_without_expressions():
 
 
 def test_check_finds_the_same_without_torch():
-    (provider,) = auxlearn_primary_tasks()
+    provider = next(p for p in auxlearn_primary_tasks() if p.name == "fer")
 
     def check(targets, **settings):
         found = provider.check(FerParams(**settings), CheckContext(data=DataFacts(targets=targets)))
@@ -174,5 +175,7 @@ def test_module_loads_no_torch():
 
 def test_readme_names_every_setting():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    for field in attrs.fields(FerParams):
-        assert f"`{field.name}`" in readme, field.name
+    for params in (FerParams, HeadPoseParams, GenderParams):
+        section = readme.partition(f"## `{NAMES[params]}`")[2].partition("\n## ")[0]
+        for field in attrs.fields(params):
+            assert f"`{field.name}`" in section, field.name

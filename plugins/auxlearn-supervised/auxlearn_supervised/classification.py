@@ -21,6 +21,7 @@ from auxlearn_supervised.targets import choose_target, class_weights
 
 __all__ = ["Classification"]
 
+_SCORES = ("accuracy", "balanced_accuracy", "confusion_matrix", "macro_f1")
 _LEFT_OUT = -100  # the label that `F.cross_entropy` takes for none
 
 
@@ -140,11 +141,13 @@ class Classification(PrimaryTask):
         )
 
     def update(self, metrics: MetricCollection, features: Features, batch: Batch) -> None:
-        """Add the rows of a batch that have a label."""
+        """Add the rows of a batch that have a label; `metrics` may hold the scores of a larger task, too."""
         labels = self._labels(batch)
         rows = labels != _LEFT_OUT
         if rows.any():  # torchmetrics refuses an empty batch
-            metrics.update(read_head(self.head, features, self.dropout).argmax(1)[rows], labels[rows])
+            found = read_head(self.head, features, self.dropout).argmax(1)[rows]
+            for name in _SCORES:
+                metrics[name].update(found, labels[rows])
 
     def linear(self) -> nn.Linear | None:
         """Return the head, if it is linear and there is one modality."""
