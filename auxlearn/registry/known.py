@@ -70,6 +70,8 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
             "workers",
             "timeout",
             "allow_leaks",
+            "unlabelled",
+            "ratio",
         ]
     ),
     "augmentation": frozenset(["type", "size"]),

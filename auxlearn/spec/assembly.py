@@ -87,8 +87,8 @@ def assemble(document: Mapping[str, Any], registry: Registry) -> Assembly:
     """Check every section of `document` on its own and build its values; problems come in no particular order."""
     assembly = Assembly(document, registry)
     assembly.problems += problems_of(_frame(), document)
-    for section in COMPONENTS:
-        for path, value in _occurrences(section, document):
+    for outer in COMPONENTS:
+        for section, path, value in _occurrences(outer, document):
             if isinstance(value, Mapping):
                 _select(assembly, section, path, value)
     for name, keys in PLAIN.items():
@@ -98,15 +98,18 @@ def assemble(document: Mapping[str, Any], registry: Registry) -> Assembly:
     return assembly
 
 
-def _occurrences(section: Section, document: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
-    """Yield each component of a section with its path."""
-    if not section.table:
-        if section.name in document or section.default is not None:
-            yield (section.name,), document.get(section.name, {})
-        return
+def _occurrences(section: Section, document: Mapping[str, Any]) -> Iterator[tuple[Section, Path, Any]]:
+    """Yield each component of a section with its path, and those that stand inside of it."""
     entries = document.get(section.name, {})
-    for name, value in entries.items() if isinstance(entries, Mapping) else ():
-        yield (section.name, name), value
+    if section.table:
+        for name, value in entries.items() if isinstance(entries, Mapping) else ():
+            yield section, (section.name, name), value
+        return
+    if section.name in document or section.default is not None:
+        yield section, (section.name,), entries
+    for inner in section.inside if isinstance(entries, Mapping) else ():
+        value = entries.get(inner.name)
+        yield inner, (section.name, inner.name), {"type": value} if isinstance(value, str) else value
 
 
 def _select(assembly: Assembly, section: Section, path: Path, value: Mapping[str, Any]) -> None:
@@ -132,15 +135,15 @@ def _select(assembly: Assembly, section: Section, path: Path, value: Mapping[str
 
 
 def _find(assembly: Assembly, section: Section, path: Path, value: Mapping[str, Any]) -> Found | None:
-    name = value.get("type", section.default)
+    name, registry = value.get("type", section.default), section.registry(assembly.registry)
     if name is None and "type" not in value:
-        names = ", ".join(found.provider.name for found in assembly.registry.of_kind(section.kind))
+        names = ", ".join(found.provider.name for found in registry.of_kind(section.kind))
         siblings = [other for other in assembly.document[section.name] if other != path[-1]] if section.table else []
         meant = nearest(str(path[-1]), siblings)
         assembly.add(path, Problem(what='lacks the key "type"', allowed=names or None, meant=meant))
     elif isinstance(name, str):
         try:
-            return assembly.registry.find(section.kind, name)
+            return registry.find(section.kind, name)
         except AuxlearnError as error:
             assembly.add((*path, "type"), error.problems[0])
     return None
@@ -153,5 +156,5 @@ def _frame() -> Validator:
 
 @functools.cache
 def _validator(section: Section, provider: Provider | None) -> Validator:
-    schema = section_schema(section.keys, provider, {"type": "string"})
-    return validator_for(schema)
+    inside = {inner.name: {"type": ["object", "string", "null"]} for inner in section.inside}
+    return validator_for(section_schema(section.keys, provider, {"type": "string"}, inside))

@@ -11,6 +11,7 @@ from auxlearn.registry import CheckContext, DataFacts
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, OptimizerKeys, TrainKeys
 from auxlearn.spec.pointers import Path, parse
+from auxlearn.spec.streams import check_epoch, check_unlabelled
 from auxlearn.spec.supervision import check_arrangements
 
 __all__ = ["check"]
@@ -26,6 +27,8 @@ def check(assembly: Assembly) -> None:
         ((), _check_components),
         (("primary", "pretext", "train"), check_arrangements),
         (("train",), _check_train),
+        (("train",), check_epoch),
+        (("data", "train"), check_unlabelled),
         (("train", "schedule"), _check_warmup),
         (("data",), _check_data),
         (("evaluate", "primary", "pretext"), _check_monitor),

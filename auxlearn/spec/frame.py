@@ -79,7 +79,8 @@ def _place(section: Section, component: Schema) -> Schema:
 
 
 def _component(section: Section, registry: Registry) -> Schema:
-    offers = registry.of_kind(section.kind)
+    offers = section.registry(registry).of_kind(section.kind)
+    inside = {inner.name: _optional(inner, registry) for inner in section.inside}
     types = {found.full_name: _names(found, offers) for found in offers}
     schema: Schema = {
         "type": "object",
@@ -90,12 +91,20 @@ def _component(section: Section, registry: Registry) -> Schema:
     schema["allOf"] = []
     for found in offers:
         names = types[found.full_name]
-        condition: Schema = {"properties": {"type": {"enum": names}}}
+        condition: Schema = {"type": "object", "properties": {"type": {"enum": names}}}
         if section.default not in names:
             condition["required"] = ["type"]
-        chosen = section_schema(section.keys, found.provider, {"enum": names})
+        chosen = section_schema(section.keys, found.provider, {"enum": names}, inside)
         schema["allOf"].append({"if": condition, "then": {**chosen, "description": found.provider.summary}})
     return schema if offers else {"type": "object", "required": ["type"]}
+
+
+def _optional(section: Section, registry: Registry) -> Schema:
+    """Return the schema of a component that may be left out, or be no more than its name."""
+    schema = _component(section, registry)
+    short = {"if": {"type": "string"}, "then": schema["properties"]["type"]}
+    more = {"type": ["object", "string", "null"], "default": None, "description": section.help}
+    return {**schema, **more, "allOf": [*schema["allOf"], short]}
 
 
 def _names(found: Found, offers: Sequence[Found]) -> list[str]:

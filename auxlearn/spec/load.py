@@ -17,7 +17,7 @@ from auxlearn.spec.overrides import apply_overrides
 from auxlearn.spec.pointers import Path, in_document_order
 from auxlearn.spec.presets import expand_preset
 from auxlearn.spec.reading import Document, read
-from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION
+from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION, Section
 from auxlearn.spec.structure import unstructure
 
 __all__ = ["load_spec"]
@@ -86,7 +86,7 @@ def _spec(assembly: Assembly, document: Document) -> Spec:
     sections: dict[str, Any] = {}
     for section in COMPONENTS:
         chosen = {name: _completed(item) for name, item in assembly.table(section.name).items()}
-        sections[section.name] = chosen if section.table else _completed(assembly.selected[section.name,])
+        sections[section.name] = chosen if section.table else _with_inside(assembly, section)
     plain = dict(assembly.plain)
     train: TrainKeys = plain["train"]
     if train.steps is None and train.epochs is None:
@@ -103,6 +103,13 @@ def _spec(assembly: Assembly, document: Document) -> Spec:
     return Spec(name=name, seed=seed, root=document.root, given=document.value, resolved=resolved, **sections, **plain)
 
 
+def _with_inside(assembly: Assembly, section: Section) -> Choice:
+    """Return the choice of a section with those that stand inside of it."""
+    found = {inner.name: assembly.selected.get((section.name, inner.name)) for inner in section.inside}
+    inside = {name: item.choice for name, item in found.items() if item is not None}
+    return attrs.evolve(_completed(assembly.selected[section.name,]), inside=inside)
+
+
 def _completed(item: Selected) -> Choice:
     """Return the choice with the parts of an arrangement filled in that depend on the component."""
     choice = item.choice
@@ -117,4 +124,11 @@ def _completed(item: Selected) -> Choice:
 def _resolved(assembly: Assembly, value: Choice | Mapping[str, Choice], path: Path) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {name: _resolved(assembly, choice, (*path, name)) for name, choice in value.items()}
-    return {"type": assembly.selected[path].type, **unstructure(value.params), **unstructure(value.keys)}
+    item = assembly.selected[path]
+    inside = {
+        inner.name: _resolved(assembly, value.inside[inner.name], (*path, inner.name))
+        if inner.name in value.inside
+        else None
+        for inner in item.section.inside
+    }
+    return {"type": item.type, **unstructure(value.params), **unstructure(value.keys), **inside}

@@ -248,6 +248,7 @@ class Choice:
         distribution: Name of the distribution that offers it, and its version.
         pointer: Where the section stands in the spec.
         keys: The engine's keys of the same section.
+        inside: The components that stand inside of it, by key.
     """
 
     provider: Provider
@@ -256,6 +257,7 @@ class Choice:
     version: str
     pointer: str
     keys: Any
+    inside: Mapping[str, Choice] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -268,7 +270,6 @@ class Spec:
     name: str
     seed: int
     data: Choice
-    unlabelled: Choice | None = None
     augment: Choice
     backbone: Choice
     primary: Mapping[str, Choice]
@@ -284,3 +285,8 @@ class Spec:
     root: str
     given: Mapping[str, Any]
     resolved: Mapping[str, Any]
+
+    @property
+    def unlabelled(self) -> Choice | None:
+        """The second stream of training rows, if there is one."""
+        return self.data.inside.get("unlabelled")

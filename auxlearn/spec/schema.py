@@ -7,6 +7,7 @@ the member that the author meant.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -33,17 +34,20 @@ def params_schema(params: type) -> Schema:
     return schema_of(record_of(params))
 
 
-def section_schema(keys: type, provider: Provider | None, type_schema: Schema) -> Schema:
+def section_schema(
+    keys: type, provider: Provider | None, type_schema: Schema, inside: Mapping[str, Schema] | None = None
+) -> Schema:
     """Return the schema of a section that chooses a component.
 
     Args:
         keys: The class of the engine's keys of the section.
         provider: The component that was chosen, or None if it is not known: then other keys may be there.
         type_schema: The schema of the key `type`.
+        inside: The schemas of the components that may stand inside of it, by key.
     """
     fields = [*record_of(keys).fields, *(record_of(provider.params).fields if provider else ())]
     schema = _object(fields)
-    schema["properties"] = {"type": type_schema, **schema["properties"]}
+    schema["properties"] = {"type": type_schema, **schema["properties"], **(inside or {})}
     return schema if provider else {**schema, "additionalProperties": True}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
-from auxlearn.registry import Kind
+from auxlearn.registry import Found, Kind, NoParams, Provider, Registry
+from auxlearn.registry.registry import BUILTIN
 from auxlearn.spec.models import (
     Arrangement,
     AugmentKeys,
@@ -19,6 +22,7 @@ from auxlearn.spec.models import (
     PrimaryKeys,
     ScheduleKeys,
     TrainKeys,
+    UnlabelledKeys,
 )
 
 __all__ = ["COMPONENTS", "PLAIN", "SPEC_VERSION", "TASK_NAME", "Section"]
@@ -38,6 +42,8 @@ class Section:
         keys: The class of the engine's keys that stand beside the component's params.
         default: The component that it has without a `type`; None where one must be named.
         table: Whether it holds several by name.
+        inside: Further components that may stand in it under their names; null, which is the default, for none.
+        own: What can be chosen here only, besides what is installed.
     """
 
     name: str
@@ -46,10 +52,41 @@ class Section:
     keys: type
     default: str | None = None
     table: bool = False
+    inside: tuple[Section, ...] = ()
+    own: tuple[Provider, ...] = ()
 
+    def registry(self, registry: Registry) -> Registry:
+        """Return what can be chosen here: what is installed, and the section's own."""
+        if not self.own:
+            return registry
+        version = next((found.version for found in registry.found if found.distribution == BUILTIN), "")
+        own = (
+            Found(kind=self.kind, provider=one, distribution=BUILTIN, version=version, entry_point="", file="")
+            for one in self.own
+        )
+        return attrs.evolve(registry, found=(*own, *registry.found))
+
+
+def _rest(_params: NoParams, _context: Any) -> None:
+    """Return nothing: whoever divides the data knows which rows the fraction leaves out."""
+
+
+_UNLABELLED = Section(
+    name="unlabelled",
+    help="A second stream of training rows, of which no labels are read. A name alone is short for its `type`.",
+    kind="data_source",
+    keys=UnlabelledKeys,
+    own=(Provider(name="rest", summary="The training rows that `data.fraction` leaves out.", build=_rest),),
+)
 
 COMPONENTS: tuple[Section, ...] = (
-    Section(name="data", help="Where the samples come from.", kind="data_source", keys=DataKeys),
+    Section(
+        name="data",
+        help="Where the samples come from.",
+        kind="data_source",
+        keys=DataKeys,
+        inside=(_UNLABELLED,),
+    ),
     Section(
         name="augment",
         help="How images are changed at random, on the device.",

@@ -21,7 +21,7 @@ class TinyDataParams:
 
     rows: int = option(48, ge=1, help="Rows of each split.")
     side: int = option(8, ge=4, help="Side of the images in pixels.")
-    unlabelled: int = option(0, ge=0, help="Every so-manieth row has no label; 0 for none.")
+    lacking: int = option(0, ge=0, help="Every so-manieth row has no label; 0 for none.")
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +53,7 @@ def auxlearn_data_sources() -> Iterable[Provider]:
     def build(params: TinyDataParams, _context: Any) -> Any:
         from auxlearn.testing.fakes import TinySource
 
-        return TinySource(rows=params.rows, side=params.side, unlabelled=params.unlabelled)
+        return TinySource(rows=params.rows, side=params.side, unlabelled=params.lacking)
 
     yield Provider(name="tiny", summary="Dark and bright noise.", params=TinyDataParams, build=build, describe=describe)
 

@@ -13,7 +13,8 @@ FIRST_PARTY = sorted({e.dist.name for e in entry_points(group="auxlearn") if e.d
 
 def test_reserved_keys_are_those_of_the_models():
     for section in COMPONENTS:
-        assert RESERVED[section.kind] == {"type", *(field.name for field in attrs.fields(section.keys))}
+        keys = {field.name for one in (section, *section.inside) for field in attrs.fields(one.keys)}
+        assert RESERVED[section.kind] == {"type", *keys, *(inner.name for inner in section.inside)}
     assert RESERVED.keys() == KINDS.keys()
 
 

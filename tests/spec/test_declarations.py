@@ -15,6 +15,7 @@ REGISTRY = discover()
 CLASSES = {
     **{f"{found.kind} {found.full_name}": found.provider.params for found in REGISTRY.found},
     **{section.name: section.keys for section in COMPONENTS},
+    **{f"{section.name}.{inner.name}": inner.keys for section in COMPONENTS for inner in section.inside},
     **PLAIN,
 }
 

@@ -363,7 +363,7 @@ def test_overrides_make_what_is_missing(small, registry):
 @pytest.mark.parametrize(
     ("override", "where", "meant"),
     [
-        ("train.epoch=3", "/train/epoch", "epochs"),
+        ("train.epohs=3", "/train/epohs", "epochs"),
         ("trian.epochs=3", "/trian", "train"),
         ("pretext.puzle.weight=0.3", "/pretext/puzle", "puzzle"),
         ("pretext.puzzle.grdi=2", "/pretext/puzzle/grdi", "grid"),

@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 SPEC = {
     "auxlearn": 1,
     "name": "two",
-    "data": {"type": "tiny", "unlabelled": 5},
+    "data": {"type": "tiny", "lacking": 5},
     "backbone": {"type": "tiny", "norm": False},
     "primary": {"kind": {"type": "tiny"}},
     "pretext": {"flip": {"type": "tiny", "view": "own", "portion": 0.5, "every": 2}},
