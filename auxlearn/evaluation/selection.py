@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -15,13 +15,21 @@ from auxlearn.spec.models import Monitor
 __all__ = ["Selection", "default_monitor"]
 
 
-def default_monitor(primary: Mapping[str, PrimaryTask]) -> Monitor | None:
-    """Return the first metric of the first primary task, more or less of it being better as the metric itself says."""
-    for name, task in primary.items():
+def default_monitor(
+    primary: Mapping[str, PrimaryTask], probes: Collection[str] = (), neighbours: Iterable[str] = ()
+) -> Monitor | None:
+    """Return the first metric of the first primary task, more or less of it being better as the metric itself says.
+
+    Args:
+        primary: The primary tasks by name.
+        probes: Those that only watch, which come last.
+        neighbours: Targets that are scored by nearest neighbours, which count if there is no primary task.
+    """
+    for name, task in sorted(primary.items(), key=lambda item: item[0] in probes):
         for metric, one in task.metrics().items():
             better: Literal["max", "min"] = "min" if one.higher_is_better is False else "max"
             return Monitor(metric=f"{name}/{metric}", mode=better)
-    return None
+    return next((Monitor(metric=f"knn/{target}/accuracy") for target in neighbours), None)
 
 
 @attrs.define(kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import attrs
@@ -16,11 +17,20 @@ from auxlearn.learning.context import FrozenCopy, Gather, LossKey, Shared, StepC
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.features import Features
 from auxlearn.learning.identity import Identity
-from auxlearn.learning.interfaces import Augmentation, Backbone, Balancer, PretextTask, PrimaryTask, TaskResult
+from auxlearn.learning.interfaces import (
+    Augmentation,
+    Backbone,
+    Balanced,
+    Balancer,
+    PretextTask,
+    PrimaryTask,
+    TaskResult,
+)
 from auxlearn.learning.outcome import StepResult, inverse_counts, read_outputs
 from auxlearn.learning.plan import Ask, Group, Moment, Plan, Run, Work, group_passes
 from auxlearn.learning.planning import Arranged, make_plan
 from auxlearn.learning.preprocess import Preprocess
+from auxlearn.learning.probe import detached, watching
 from auxlearn.learning.statistics import SeparateNorms, run_backbone
 from auxlearn.spec.models import Arrangement
 
@@ -39,6 +49,8 @@ class Learner(nn.Module):
         pretext: Self-supervised tasks by name; the order is that of shared views.
         arrange: How each pretext task is arranged; `Arrangement(view="own")` for those not named.
         weights: Factor of each primary loss; 1 for those not named.
+        probes: Names of the primary tasks that only watch: they read detached features, and the balancer does not see
+            their losses, so everything else learns as if they were not there.
         augmentation: Makes the clean view from a batch of the data; default: scale pixels to [0, 1].
         balancer: Combines the losses; default: the sum by the weights.
         shared: Modules that several tasks use, by name.
@@ -70,6 +82,7 @@ class Learner(nn.Module):
         pretext: Mapping[str, PretextTask] | None = None,
         arrange: Mapping[str, Arrangement] | None = None,
         weights: Mapping[str, float] | None = None,
+        probes: Collection[str] = (),
         augmentation: Augmentation | None = None,
         balancer: Balancer | None = None,
         shared: Mapping[str, Shared] | None = None,
@@ -88,6 +101,7 @@ class Learner(nn.Module):
         self.augmentation = augmentation or Identity(Preprocess())
         self.arrange = {name: _filled((arrange or {}).get(name)) for name in self.pretext}
         self.weights = {name: (weights or {}).get(name, 1.0) for name in self.primary}
+        self.probes = frozenset(probes)
         self.norms = nn.ModuleDict(
             {name: SeparateNorms(backbone) for name, how in self.arrange.items() if how.statistics == "separate"}
         )
@@ -116,10 +130,11 @@ class Learner(nn.Module):
         primary = {name: (self.primary[name], weight) for name, weight in self.weights.items()}
         pretext = [Arranged(name, self.pretext[name], how) for name, how in self.arrange.items()]  # type: ignore[arg-type]
         with isolated_rng(batch.device):
-            draws = moment.draws("augment")
+            draws = moment.draws("augment", batch.parts)
             draws.seed_globally()
             inputs, motion = self.augmentation(batch.inputs, draws)
-            return make_plan(attrs.evolve(batch, inputs=inputs), motion, primary, pretext, moment)  # type: ignore[arg-type]
+            clean = attrs.evolve(batch, inputs=inputs)
+            return make_plan(clean, motion, primary, pretext, moment, probes=self.probes)  # type: ignore[arg-type]
 
     def groups(self, plan: Plan) -> tuple[Group, ...]:
         """Return the plan in the parts that run forward and backward on their own."""
@@ -141,7 +156,7 @@ class Learner(nn.Module):
         losses: dict[LossKey, Tensor] = {}
         out: dict[str, Tensor] = {}
         for number, ask in enumerate(work.group.asks):
-            draws = moment.draws(f"loss/{ask.key.role}/{ask.key}")
+            draws = moment.draws(f"loss/{ask.key.role}/{ask.key}", ask.parts)
             draws.seed_globally()
             result = self._loss(ask, features, moment.context(draws, work.weights, work.gather))
             losses[ask.key] = result.loss * work.scales[ask.key]
@@ -149,7 +164,7 @@ class Learner(nn.Module):
             if ask.key.role == "pretext":
                 out |= {f"carry/{number}/{name}": value for name, value in result.carry.items()}
         context = moment.context(moment.draws("balance"), work.weights, work.gather)
-        balanced = self.balancer.combine(losses, None, context)
+        balanced = self._balance(losses, context)
         out["total"] = balanced.total
         for number, key in enumerate(losses):
             out[f"loss/{number}"] = losses[key].detach()
@@ -211,7 +226,8 @@ class Learner(nn.Module):
             inputs = {name: in_channels_last(t) for name, t in inputs.items()}
         moment.draws(f"pass/{first.name}").seed_globally()
         separate = self.norms[first.task] if first.statistics == "separate" else None
-        found = run_backbone(self.backbone, inputs, first.statistics, separate)  # type: ignore[arg-type]
+        with watching(self.backbone) if first.watched else nullcontext():
+            found = run_backbone(self.backbone, inputs, first.statistics, separate)  # type: ignore[arg-type]
         if len(run.passes) == 1:
             return {first.name: found}
         ends = torch.tensor([len(part) for part in run.passes]).cumsum(0).tolist()
@@ -219,11 +235,29 @@ class Learner(nn.Module):
 
     def _loss(self, ask: Ask, features: Mapping[str, Features], context: StepContext) -> TaskResult:
         seen = tuple(features[name] if ask.rows is None else features[name].take(ask.rows) for name in ask.passes)
-        if ask.batch is not None:
+        if self._watches(ask.key):
+            with watching(self.shared):
+                result = self.primary[ask.key.task].loss(detached(seen[0]), ask.batch, context)  # type: ignore[operator]
+        elif ask.batch is not None:
             result = self.primary[ask.key.task].loss(seen[0], ask.batch, context)  # type: ignore[operator]
         else:
             result = self.pretext[ask.key.task].loss(seen, ask.views, context)  # type: ignore[operator]
         return _checked(result, ask.key)
+
+    def _balance(self, losses: Mapping[LossKey, Tensor], context: StepContext) -> Balanced:
+        """Return the balancer's total with the losses of the probes added, which it does not see."""
+        learned = {key: loss for key, loss in losses.items() if not self._watches(key)}
+        watched = {key: loss for key, loss in losses.items() if self._watches(key)}
+        if not watched:
+            return self.balancer.combine(learned, None, context)
+        added = Fixed().combine(watched, None, context)
+        if not learned:
+            return added
+        balanced = self.balancer.combine(learned, None, context)
+        return Balanced(total=balanced.total + added.total, weights={**balanced.weights, **added.weights})
+
+    def _watches(self, key: LossKey) -> bool:
+        return key.role == "primary" and key.task in self.probes
 
     def _count(self, ask: Ask) -> Tensor | int:
         if ask.batch is not None:

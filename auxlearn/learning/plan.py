@@ -44,8 +44,8 @@ class Moment:
     world: int = 1
     device: object = "cpu"
 
-    def draws(self, name: str) -> Draws:
-        """Return the randomness under `name`."""
+    def draws(self, name: str, parts: Sequence[int] = ()) -> Draws:
+        """Return the randomness under `name`, for rows of streams with `parts` rows each."""
         return Draws(
             seed=self.seed,
             name=name,
@@ -54,6 +54,7 @@ class Moment:
             rank=self.rank,
             world=self.world,
             device=self.device,  # type: ignore[arg-type]
+            parts=parts,
         )
 
     def context(self, draws: Draws, weights: Mapping[LossKey, float], gather: Gather = identity_gather) -> StepContext:
@@ -72,18 +73,22 @@ class Pass:
         inputs: What it looks at, rows first.
         statistics: What BatchNorm does.
         task: Whose separate norms are used, if any.
+        watched: Only probes read it: it runs as in evaluation, without a graph, and leaves no trace in the network.
     """
 
     name: str
     inputs: Mapping[str, Tensor]
     statistics: Statistics = "shared"
     task: str = ""
+    watched: bool = False
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
     def fits(self, other: Pass) -> bool:
         """Return whether both can run as one concatenated pass."""
+        if self.watched or other.watched:
+            return False
         same_norms = self.statistics == other.statistics and (self.statistics != "separate" or self.task == other.task)
         return same_norms and {n: (t.shape[1:], t.dtype) for n, t in self.inputs.items()} == {
             n: (t.shape[1:], t.dtype) for n, t in other.inputs.items()
@@ -100,13 +105,15 @@ class Ask:
         batch: For a primary task, the rows with their targets, as this pass shows them.
         views: For a pretext task, its views.
         rows: The rows of the pass that it reads, None for all of them.
+        parts: How many of them are of the labelled and of the unlabelled stream, if there is one.
     """
 
     key: LossKey
     passes: tuple[str, ...]
     batch: Batch | None = None
     views: tuple[View, ...] = ()
-    rows: Tensor | None = None
+    rows: Tensor | slice | None = None
+    parts: tuple[int, ...] = ()
 
 
 @attrs.frozen(eq=False)

@@ -18,13 +18,14 @@ def check_arrangements(assembly: Assembly) -> Found:
     """Yield what is wrong with the views, weights and supervision of the tasks."""
     pretext, primary = assembly.table("pretext"), assembly.table("primary")
     train: TrainKeys = assembly.plain["train"]
+    yield from _check_probes(assembly, primary, pretext)
     for item in pretext.values():
         yield from _check_keys(item, train)
         yield from _check_names(item, primary)
     yield from _check_order(pretext)
     yield from _check_weights(primary, pretext)
     for name, item in primary.items():
-        if item.keys.weight > 0:
+        if item.keys.weight > 0 and not item.keys.probe:
             yield from _check_supervision(name, item, pretext, train.batch_size)
 
 
@@ -72,6 +73,17 @@ def _check_keys(item: Selected, train: TrainKeys) -> Found:
         yield (*item.path, "start_epoch"), Problem(what=what, allowed=f"at most {epochs - 1}")
 
 
+def _check_probes(assembly: Assembly, primary: Mapping[str, Selected], pretext: Mapping[str, Selected]) -> Found:
+    """Check that something learns where probes watch."""
+    backbone = assembly.selected.get(("backbone",))
+    if pretext or not primary or not all(item.keys.probe for item in primary.values()):
+        return
+    if backbone is not None and not backbone.keys.freeze:
+        what = "every task is a probe, so the backbone that they watch would not learn"
+        fix = 'set "freeze": true in "backbone", "probe": false, or add a pretext task'
+        yield ("primary",), Problem(what=what, fix=fix)
+
+
 def _check_names(item: Selected, primary: Mapping[str, Selected]) -> Found:
     supervise = item.keys.supervise
     for index, name in enumerate(supervise if isinstance(supervise, tuple) else ()):
@@ -82,6 +94,9 @@ def _check_names(item: Selected, primary: Mapping[str, Selected]) -> Found:
                 meant=nearest(name, primary),
             )
             yield (*item.path, "supervise", index), problem
+        elif primary[name].keys.probe:
+            what = f'"{name}" is a probe, which reads clean images only'
+            yield (*item.path, "supervise", index), Problem(what=what, fix="leave it out")
 
 
 def _check_order(pretext: Mapping[str, Selected]) -> Found:

@@ -111,6 +111,7 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         pretext={name: parts.make(f"pretext/{name}", one, context) for name, one in spec.pretext.items()},
         arrange={name: one.keys for name, one in spec.pretext.items()},
         weights={name: one.keys.weight for name, one in spec.primary.items()},
+        probes=[name for name, one in spec.primary.items() if one.keys.probe],
         augmentation=augmentation,
         balancer=parts.make("balance", spec.balance, context),
         shared=context.shared_modules,

@@ -91,7 +91,11 @@ class Trainer:
         self._equalise_norms = NormAverage(self.fabric, learner)
         precision = self.fabric.strategy.precision
         self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
-        self._parameters = [p for p in learner.parameters() if p.requires_grad]
+        # Those of the probes are clipped on their own, so that nothing else learns less because of them.
+        watching = {id(p) for name in learner.probes for p in learner.primary[name].parameters()}
+        trained = [p for p in learner.parameters() if p.requires_grad]
+        parts = [p for p in trained if id(p) not in watching], [p for p in trained if id(p) in watching]
+        self._parameters = [part for part in parts if part]
         self.steps = 0
         self.updates = 0
         self.skips = 0
@@ -146,10 +150,10 @@ class Trainer:
             scales = inverse_counts(self._joint_counts(plans), self.fabric.world_size)
             parts = [self._backward(plan, scales, last=plan is plans[-1]) for plan in plans]
             result = self._joint(attrs.evolve(merge_results(parts), samples=len(batch)))
-            norm = self._gradient_norm()
+            norms = self._gradient_norms()
             # inf - inf is NaN, so one sum is finite only if every part of it is.
-            if math.isfinite((norm + result.total).item()):
-                self._update(result, moment, norm)
+            if math.isfinite(sum(norms, result.total).item()):
+                self._update(result, moment, norms)
             else:
                 self._undo(result)
                 self._allow(result, batch, Trial(self.learner, plans, scales, self.gather))
@@ -207,18 +211,23 @@ class Trainer:
         total, *losses = sum_over_processes(self.fabric, own) / self.fabric.world_size
         return attrs.evolve(result, total=total, losses=dict(zip(result.losses, losses, strict=True)))
 
-    def _gradient_norm(self) -> Tensor:
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        if self._scaler is not None and gradients:
+    def _gradient_norms(self) -> list[Tensor]:
+        gradients = [[p.grad for p in part if p.grad is not None] for part in self._parameters]
+        if self._scaler is not None and any(gradients):
             self._scaler.unscale_(self.raw_optimizer)
-        return gradient_norm(gradients)
+        return [gradient_norm(part) for part in gradients]
 
-    def _update(self, result: StepResult, moment: Moment, norm: Tensor) -> None:
+    def _clip(self, norms: Sequence[Tensor]) -> None:
+        if self.clip_norm is None:
+            return
+        for part, norm in zip(self._parameters, norms, strict=True):
+            clip_grads_with_norm_([p for p in part if p.grad is not None], self.clip_norm, norm)
+
+    def _update(self, result: StepResult, moment: Moment, norms: Sequence[Tensor]) -> None:
         if not result.losses:
             self.raw_optimizer.step()  # no gradients, no effect; but torch's schedules insist on the call
         else:
-            if self.clip_norm is not None:
-                clip_grads_with_norm_([p for p in self._parameters if p.grad is not None], self.clip_norm, norm)
+            self._clip(norms)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.scheduler is not None:
