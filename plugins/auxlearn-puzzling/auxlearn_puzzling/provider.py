@@ -35,6 +35,12 @@ class PuzzlingParams:
         None, help="Feature map to pool for the heads: 0 the finest, -1 the coarsest; null for the pooled feature."
     )
     modality: str = option("image", help="Which of the inputs is puzzled.")
+    sizes: tuple[int | tuple[int, int], ...] | None = option(
+        None,
+        ge=2,
+        min_items=1,
+        help="Show the puzzle once for each size: its side in pixels, or the least and greatest of a random one.",
+    )
 
 
 def check(params: PuzzlingParams, context: CheckContext) -> Iterable[Problem]:
@@ -46,6 +52,7 @@ def check(params: PuzzlingParams, context: CheckContext) -> Iterable[Problem]:
             allowed=f"2 to {context.size // _SMALLEST_TILE}" if context.size >= 2 * _SMALLEST_TILE else None,
             fix="use larger images (augment.size) or fewer tiles",
         )
+    yield from _check_sizes(params, context)
     if context.data is not None and context.data.inputs and params.modality not in context.data.inputs:
         yield Problem(
             where="/modality",
@@ -53,6 +60,23 @@ def check(params: PuzzlingParams, context: CheckContext) -> Iterable[Problem]:
             allowed=", ".join(context.data.inputs),
             meant=nearest(params.modality, context.data.inputs),
         )
+
+
+def _check_sizes(params: PuzzlingParams, context: CheckContext) -> Iterable[Problem]:
+    if params.sizes is not None and context.view not in (None, "own"):
+        yield Problem(
+            where="/sizes",
+            what=f"each size needs a pass of its own, but the view is {context.view}",
+            fix='set "view": "own", or leave `sizes` out',
+        )
+    for index, size in enumerate(params.sizes or ()):
+        low, high = (size, size) if isinstance(size, int) else size
+        if low > high:
+            what = f"the least size, {low}, is above the greatest, {high}"
+            yield Problem(where=f"/sizes/{index}", what=what, fix=f"write [{high}, {low}]")
+        elif low < _SMALLEST_TILE * params.grid:
+            what = f"{low} px give tiles of less than {_SMALLEST_TILE} px with grid {params.grid}"
+            yield Problem(where=f"/sizes/{index}", what=what, allowed=f"at least {_SMALLEST_TILE * params.grid}")
 
 
 def build(params: PuzzlingParams, context: Any) -> Any:
@@ -85,6 +109,7 @@ def build(params: PuzzlingParams, context: Any) -> Any:
         hidden=params.hidden,
         level=params.level,
         modality=params.modality,
+        sizes=params.sizes,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -14,6 +14,9 @@ from auxlearn.learning import Draws, Features, PretextTask, StepContext, TaskRes
 from auxlearn_puzzling.tiles import invert_order, puzzle
 
 __all__ = ["Puzzling"]
+
+# The side of an image in pixels, or the least and the greatest side.
+Size = int | tuple[int, int]
 
 
 class Puzzling(PretextTask):
@@ -35,14 +38,21 @@ class Puzzling(PretextTask):
     Beyond the paper: `reduction="mean"`, a hidden layer, and heads on a pooled feature map. With the engine's keys
     `view` and `portion`, the primary task may see whole images; in the paper it sees the puzzles only.
 
+    With `sizes`, the form of the author's later "siamese" code: the same puzzle is shown once for each entry, resized
+    to that side, and the same heads answer each time, so the loss is the sum over $K$ tiles and all sizes. Sizes are
+    drawn anew in each step, alike for all rows and processes. (That all sizes show one order of the tiles is how we
+    read the code; whether it filters before it shrinks is not known. Here an image that shrinks is antialiased.)
+
     Args:
         width: D, the width of the feature that the heads read.
         grid: n, tiles along each side.
         dropout: Probability of dropping a component of the feature.
-        reduction: `"sum"` or `"mean"` over the tiles of an image.
+        reduction: `"sum"` or `"mean"` over the tiles of an image, in all of its sizes.
         hidden: Width of a hidden ReLU layer, or 0 for none.
         level: Which feature map to pool for the heads, fine to coarse; None for the backbone's pooled feature.
         modality: Which of the inputs is puzzled.
+        sizes: For each view its shorter side in pixels: a number, or the least and the greatest of random numbers.
+            None for a single view in the image's own size.
 
     Examples:
         >>> import torch
@@ -70,25 +80,31 @@ class Puzzling(PretextTask):
         hidden: int = 0,
         level: int | None = None,
         modality: str = "image",
+        sizes: Sequence[Size] | None = None,
     ) -> None:
         super().__init__()
         if grid < 2:
             raise ValueError(f"Parameter `grid` should be at least 2, found {grid}.")
         if reduction not in {"sum", "mean"}:
             raise ValueError(f"Parameter `reduction` should be 'sum' or 'mean', found {reduction!r}.")
+        if sizes is not None and not sizes:
+            raise ValueError("Parameter `sizes` should be None or name at least one size, found none.")
         self.grid, self.reduction, self.level, self.modality = grid, reduction, level, modality
+        self.sizes: tuple[Size | None, ...] = (None,) if sizes is None else tuple(sizes)
         body = [nn.Linear(width, hidden), nn.ReLU()] if hidden else []
         self.heads = nn.Sequential(nn.Dropout(dropout), *body, nn.Linear(hidden or width, grid**4))
 
     def views(self, batch: Batch, draws: Draws) -> tuple[View, ...]:
-        """Return the puzzles, and the order of their tiles as the answer; the geometry is destroyed."""
+        """Return the puzzles in each size, and the order of their tiles as the answer; the geometry is destroyed."""
         images = batch.inputs[self.modality]
         order = draws.permutations(len(batch), self.grid**2)
         answers = {"order": order}
         given = batch.present.get(f"inputs/{self.modality}")
         if given is not None:
             answers["present"] = given
-        return (View(inputs={**batch.inputs, self.modality: puzzle(images, order, self.grid)}, answers=answers),)
+        puzzled = puzzle(images, order, self.grid)
+        shown = [_resized(puzzled, size, draws) for size in self.sizes]
+        return tuple(View(inputs={**batch.inputs, self.modality: image}, answers=answers) for image in shown)
 
     def count(self, views: tuple[View, ...]) -> Tensor | int:
         """Return the number of puzzles: the rows, less those without the modality."""
@@ -96,23 +112,27 @@ class Puzzling(PretextTask):
         return len(views[0].answers["order"]) if given is None else given.sum()
 
     def loss(self, features: tuple[Features, ...], views: tuple[View, ...], step: StepContext) -> TaskResult:
-        """Return the cross entropy of the heads, summed over the images."""
-        order, given = views[0].answers["order"], views[0].answers.get("present")
+        """Return the cross entropy of the heads, summed over the images and their views.
+
+        The output `logits` has the rows of all views, one view after the other.
+        """
+        order, given = views[0].answers["order"].repeat(len(views), 1), views[0].answers.get("present")
+        given = None if given is None else given.repeat(len(views))
         tiles = self.grid**2
-        logits = self.heads(self._feature(features[0])).view(-1, tiles, tiles)
+        logits = self.heads(torch.cat([self._feature(one) for one in features])).view(-1, tiles, tiles)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum of bf16 terms would lose digits
         loss = _sum_over_puzzles(logits.flatten(0, 1), order, given)
-        loss = loss if self.reduction == "sum" else loss / tiles
+        loss = loss if self.reduction == "sum" else loss / (tiles * len(views))
         return TaskResult(loss=loss, output={"logits": logits}, metrics=_scores(logits.detach(), order, given))
 
     def picture(self, views: tuple[View, ...], result: TaskResult) -> Mapping[str, Tensor]:
-        """Return the image, the puzzle, and the puzzle as the heads would solve it.
+        """Return the image, the puzzle, and the puzzle as the heads would solve it, all as the first view shows them.
 
         In the solution, each place shows the tile that claims it most strongly, so a tile may appear twice.
         """
         puzzled = views[0].inputs[self.modality]
         puzzled = puzzled if puzzled.shape[1] == 3 else puzzled[:, :1].expand(-1, 3, -1, -1)
-        claims = result.output["logits"].detach().softmax(2).argmax(1)
+        claims = result.output["logits"][: len(puzzled)].detach().softmax(2).argmax(1)
         return {
             "image": puzzle(puzzled, invert_order(views[0].answers["order"]), self.grid),
             "puzzled": puzzled,
@@ -122,6 +142,19 @@ class Puzzling(PretextTask):
     def _feature(self, features: Features) -> Tensor:
         feature = features[self.modality]
         return feature.pooled if self.level is None else feature.maps[self.level].mean((2, 3))
+
+
+def _resized(images: Tensor, size: Size | None, draws: Draws) -> Tensor:
+    """Return the images with a shorter side of `size`, of which a range is drawn on the host."""
+    if size is None:
+        return images
+    low, high = (size, size) if isinstance(size, int) else size
+    side = low if low == high else min(high, int(draws.number(low, high + 1)))
+    shorter = min(images.shape[-2:])
+    if side == shorter:
+        return images
+    wanted = [round(length * side / shorter) for length in images.shape[-2:]]
+    return F.interpolate(images, wanted, mode="bilinear", antialias=True)
 
 
 def _sum_over_puzzles(logits: Tensor, order: Tensor, given: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
 """What auxlearn sees of the plugin: hooks, settings, checks, building; and that none of it needs torch."""
 
 import importlib
+import json
 import subprocess
 import sys
 
@@ -8,11 +9,13 @@ import attrs
 import pluggy
 import pytest
 
+import auxlearn
 import auxlearn_puzzling
 from auxlearn.data import InputShape
 from auxlearn.errors import SpecError
 from auxlearn.learning import BuildContext, FeatureShape, MapShape
 from auxlearn.registry import CheckContext, DataFacts, Option, hooks
+from auxlearn.testing import plugin as tiny
 from auxlearn_puzzling import Puzzling, PuzzlingParams
 
 SHAPE = FeatureShape(pooled=20, maps=(MapShape(channels=6, reduction=8), MapShape(channels=12, reduction=16)))
@@ -43,6 +46,7 @@ def test_offers_the_task_as_the_paper_has_it():
         "hidden": 0,
         "level": None,
         "modality": "image",
+        "sizes": None,
     }
 
 
@@ -113,3 +117,58 @@ def test_check_wants_the_modality():
     assert problems(CheckContext(data=DataFacts())) == []
     (problem,) = problems(known, modality="images")
     assert problem == '/modality: the data has no input "images"; allowed: image, sound; did you mean "image"?'
+
+
+SIAMESE = ((113, 127), 112, (64, 110))
+
+
+def test_sizes_need_passes_of_their_own():
+    for view in (None, "own"):
+        assert problems(CheckContext(view=view), sizes=SIAMESE) == []
+    assert problems(CheckContext(view="shared")) == []
+    (problem,) = problems(CheckContext(view="shared"), sizes=SIAMESE)
+    what, fix = problem.split("; fix: ")
+    assert what == "/sizes: each size needs a pass of its own, but the view is shared"
+    assert fix == 'set "view": "own", or leave `sizes` out'
+
+
+def test_check_wants_sizes_in_order_and_large_enough():
+    first, second, third = problems(CheckContext(view="own"), sizes=(20, (127, 113), 5, (4, 20)))
+    assert first == "/sizes/1: the least size, 127, is above the greatest, 113; fix: write [113, 127]"
+    assert second == "/sizes/2: 5 px give tiles of less than 2 px with grid 3; allowed: at least 6"
+    assert third.startswith("/sizes/3: 4 px")
+
+
+def test_builds_with_sizes():
+    assert provider().build(PuzzlingParams(sizes=SIAMESE), CONTEXT).sizes == SIAMESE
+
+
+def siamese(**changes):
+    puzzle = {"type": "puzzling", "grid": 2, "sizes": [[9, 12], 8, [4, 7]], "view": "own", "supervise": True}
+    return {
+        "auxlearn": 1,
+        "name": "siamese",
+        "data": {"type": "tiny"},
+        "backbone": {"type": "tiny"},
+        "primary": {"kind": {"type": "tiny"}},
+        "pretext": {"puzzle": {**puzzle, "weight": 0.3, **changes}},
+        "train": {"steps": 3, "batch_size": 8},
+        "log": {"every_steps": 1},
+    }
+
+
+def test_the_siamese_form_runs(tmp_path):
+    """One clean pass and one of each size, the primary task learning from all of them."""
+    result = auxlearn.run(siamese(), out=tmp_path / "run", plugins=[tiny])
+    steps = [line for line in result.history if line["kind"] == "train"]
+    primary = [f"loss/kind@{view}" for view in ("clean", "puzzle/0", "puzzle/1", "puzzle/2")]
+    assert len(steps) == 3
+    assert {*primary, "loss/puzzle@puzzle", "puzzle/tile_accuracy"} <= steps[0].keys()
+    assert (tmp_path / "run" / "figures" / "puzzle.png").exists()
+    resolved = json.loads((tmp_path / "run" / "resolved.json").read_text())
+    assert resolved["pretext"]["puzzle"]["sizes"] == [[9, 12], 8, [4, 7]]
+
+
+def test_the_siamese_form_on_a_shared_view_is_refused_before_anything_runs():
+    with pytest.raises(SpecError, match="/pretext/puzzle/sizes: each size needs a pass of its own"):
+        auxlearn.validate(siamese(view="shared"), plugins=[tiny])
