@@ -68,7 +68,7 @@ class FreeformParams:
         (0.05, 0.35), gt=0, le=1.5, min_items=2, max_items=2, help="Shortest and longest line, in parts of the side."
     )
     width: tuple[float, ...] = option(
-        (0.05, 0.15), gt=0, le=1, min_items=2, max_items=2, help="Thinnest and thickest brush, in parts of the side."
+        (0.08, 0.2), gt=0, le=1, min_items=2, max_items=2, help="Thinnest and thickest brush, in parts of the side."
     )
 
 

@@ -46,7 +46,7 @@ class FreeformMask(Mask):
     strokes: tuple[int, int] = (1, 3)
     segments: tuple[int, int] = (3, 8)
     length: tuple[float, float] = (0.05, 0.35)
-    width: tuple[float, float] = (0.05, 0.15)
+    width: tuple[float, float] = (0.08, 0.2)
 
     def __attrs_post_init__(self) -> None:
         for name in ("strokes", "segments", "length", "width"):
