@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from auxlearn.data import Batch
@@ -15,9 +14,10 @@ from auxlearn.learning.context import LossKey
 from auxlearn.learning.interfaces import PretextTask, PrimaryTask, View
 from auxlearn.learning.motion import Motion
 from auxlearn.learning.plan import Ask, Moment, Pass, Plan
+from auxlearn.learning.showing import moved, scaled, seen_by, unscaled
 from auxlearn.spec.models import Arrangement
 
-__all__ = ["Arranged", "Planner", "make_plan", "supervised_by"]
+__all__ = ["Arranged", "Planner", "make_plan"]
 
 
 @attrs.frozen(eq=False)
@@ -27,13 +27,6 @@ class Arranged:
     name: str
     task: PretextTask
     how: Arrangement
-
-
-def supervised_by(how: Arrangement, primary: str) -> bool | None:
-    """Return whether `primary` learns from views arranged like this; None: only where the geometry is intact."""
-    if isinstance(how.supervise, tuple):
-        return primary in how.supervise
-    return None if how.supervise else False
 
 
 def make_plan(
@@ -103,7 +96,7 @@ class Planner:
         known = self.every.known(len(batch))
         if known is not None:
             batch, motion = batch.take(known), motion.take(known)
-        self.labelled = {name: _moved(task, batch, motion) for name, task in primary.items()}
+        self.labelled = {name: moved(task, batch, motion) for name, task in primary.items()}
         self.passes: list[Pass] = []
         self.primary_asks: list[Ask] = []
         self.pretext_asks: list[Ask] = []
@@ -140,13 +133,13 @@ class Planner:
             inputs = {n: t if rows is None else inputs[n].index_copy(0, rows, t) for n, t in view.inputs.items()}
             views.append(view)
             seen = self._after(one, choice, view, seen)
-        needed = self._needed(chosen, labelled=True) if self.every.parts else None
+        needed = self._needed(chosen, labelled=bool(self.primary)) if self.every.parts else None
         if needed is not None:
             places = self._to_device(needed)
             inputs = {name: tensor[places] for name, tensor in inputs.items()}
         self._add_pass(Pass(name="shared", inputs=inputs), seen, self.every)
         for one, choice, view in zip(chain, chosen, views, strict=True):
-            self._ask(one, "shared", ("shared",), (view,), choice, self._places(choice, needed))
+            self._ask(one, "shared", ("shared",), (view,), choice, rows=self._places(choice, needed))
 
     def add_clean(self, tasks: Sequence[Arranged]) -> None:
         """Add the clean pass, on the rows that some task reads: all that are labelled if a primary task does."""
@@ -167,7 +160,7 @@ class Planner:
             rows = self._to_device(choice.rows)
             views = self._views(one, self._part(self.batch, rows, choice), choice)
             views = tuple(attrs.evolve(view, rows=rows) for view in views)
-            self._ask(one, "clean", ("clean",) * len(views), views, choice, self._places(choice, needed))
+            self._ask(one, "clean", ("clean",) * len(views), views, choice, rows=self._places(choice, needed))
 
     def add_own(self, one: Arranged) -> None:
         """Add a pass for each view of the task's own copy of its rows."""
@@ -177,15 +170,15 @@ class Planner:
         known = choice.known(len(part))
         own = rows if rows is None or known is None else rows[known]
         labelled = {n: batch if own is None else batch.take(own) for n, batch in self.labelled.items()}
-        views = self._views(one, _scaled(part, one.how.resolution), choice)
+        views = self._views(one, scaled(part, one.how.resolution), choice)
         names = tuple(f"{one.name}/{number}" for number in range(len(views)))
         for name, view in zip(names, views, strict=True):
-            shown = attrs.evolve(view, motion=_unscaled(view.motion, one.how.resolution))
+            shown = attrs.evolve(view, motion=unscaled(view.motion, one.how.resolution))
             seen = self._after(one, choice, shown, labelled)
             run = Pass(name=name, inputs=view.inputs, statistics=one.how.statistics, task=one.name)
             self._add_pass(run, {} if choice.parts[:1] == (0,) else seen, choice)
         views = tuple(attrs.evolve(view, rows=rows) for view in views)
-        self._ask(one, one.name, names, views, choice, None)
+        self._ask(one, one.name, names, views, choice)
 
     def add_probes(self, probes: Mapping[str, PrimaryTask], motion: Motion) -> None:
         """Let the probes read the clean pass, if every labelled row runs through it, else a pass of their own."""
@@ -194,9 +187,9 @@ class Planner:
         batch, known = self.batch, self.every.known(len(self.batch))
         if known is not None:
             batch, motion = batch.take(known), motion.take(known)
-        seen = {name: _moved(task, batch, motion) for name, task in probes.items()}
+        seen = {name: moved(task, batch, motion) for name, task in probes.items()}
         clean = next((run for run in self.passes if run.name == "clean"), None)
-        if clean is not None and (self.primary or len(clean) == len(self.batch)):
+        if clean is not None and ((self.primary and not self.is_shared) or len(clean) == len(self.batch)):
             self._supervise(clean, seen, self.every)
             return
         self._add_pass(Pass(name="probe", inputs=batch.inputs, watched=True), seen, self.every)
@@ -242,7 +235,7 @@ class Planner:
             motion = None if view.motion is None else view.motion.take(known)
             view = attrs.evolve(view, motion=motion, rows=None if view.rows is None else view.rows[known])
         return {
-            name: None if batch is None else _seen(self.primary[name], batch, supervised_by(one.how, name), view)
+            name: None if batch is None else seen_by(self.primary[name], batch, one.how.supervises(name), view)
             for name, batch in seen.items()
         }
 
@@ -264,7 +257,8 @@ class Planner:
         passes: tuple[str, ...],
         views: tuple[View, ...],
         choice: _Chosen,
-        rows: Tensor | None,
+        *,
+        rows: Tensor | None = None,
     ) -> None:
         key = LossKey(one.name, "pretext", view)
         self.pretext_asks.append(Ask(key=key, passes=passes, views=views, rows=rows, parts=choice.parts))
@@ -291,48 +285,3 @@ class Planner:
 
     def _to_device(self, rows: Tensor | None) -> Tensor | None:
         return None if rows is None else rows.to(self.batch.device, non_blocking=True)
-
-
-def _moved(task: PrimaryTask, batch: Batch, motion: Motion) -> Batch:
-    if not task.needs_geometry:
-        return batch
-    return attrs.evolve(batch, targets={**batch.targets, **task.move_targets(batch.targets, motion)})
-
-
-def _seen(task: PrimaryTask, batch: Batch, supervised: bool | None, view: View) -> Batch | None:
-    """Return what `task` may learn from `view`, whose `rows` are those of `batch`; None if nothing."""
-    destroyed = task.needs_geometry and view.motion is None
-    if supervised is False or (supervised is None and destroyed):
-        return None if view.rows is None else _without(task, batch, view.rows)
-    if not task.needs_geometry or view.motion is None:
-        return batch
-    if view.rows is None:
-        return _moved(task, batch, view.motion)
-    part = _moved(task, batch.take(view.rows), view.motion).targets
-    moved = {name: batch.targets[name].index_copy(0, view.rows, part[name]) for name in task.targets if name in part}
-    return attrs.evolve(batch, targets={**batch.targets, **moved})
-
-
-def _without(task: PrimaryTask, batch: Batch, rows: Tensor) -> Batch:
-    """Return the batch without labels for `task` in `rows`."""
-    masks = {f"targets/{name}": batch.has(name).index_fill(0, rows, False) for name in task.targets}
-    return attrs.evolve(batch, present={**batch.present, **masks})
-
-
-def _scaled(batch: Batch, resolution: float) -> Batch:
-    """Return the batch with its images scaled down."""
-    if resolution == 1:
-        return batch
-    inputs = {
-        name: F.interpolate(t, scale_factor=resolution, mode="bilinear", antialias=True) if t.ndim == 4 else t
-        for name, t in batch.inputs.items()
-    }
-    return attrs.evolve(batch, inputs=inputs)
-
-
-def _unscaled(motion: Motion | None, resolution: float) -> Motion | None:
-    """Return the motion of a scaled view as seen from the batch, whose targets are in pixels of the whole image."""
-    if motion is None or resolution == 1:
-        return motion
-    rows = len(motion.matrix)
-    return Motion.resize(rows, resolution, device=motion.matrix.device).then(motion)

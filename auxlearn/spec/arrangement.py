@@ -62,6 +62,12 @@ class Arrangement:
         """Return the weight of the task at `epoch`, which may be a fraction."""
         return self.weight.at(epoch) if isinstance(self.weight, Ramp) else self.weight
 
+    def supervises(self, primary: str) -> bool | None:
+        """Return whether `primary` learns from these views; None: only where the geometry is intact."""
+        if isinstance(self.supervise, tuple):
+            return primary in self.supervise
+        return None if self.supervise else False
+
     def active(self, step: int, epoch: float) -> bool:
         """Return whether the task is computed in this step."""
         return epoch >= self.start_epoch and step % self.every == 0 and self.weight_at(epoch) > 0
