@@ -9,7 +9,7 @@ import attrs
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts
 from auxlearn.spec.assembly import Assembly, Selected
-from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, OptimizerKeys, TrainKeys
+from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, InitFrom, OptimizerKeys, TrainKeys
 from auxlearn.spec.pointers import Path, parse
 from auxlearn.spec.streams import check_epoch, check_unlabelled
 from auxlearn.spec.supervision import check_arrangements
@@ -27,6 +27,8 @@ def check(assembly: Assembly) -> None:
         ((), _check_components),
         (("primary", "pretext", "train"), check_arrangements),
         (("train",), _check_train),
+        (("train", "balance"), _check_balance),
+        (("init_from",), _check_source),
         (("train",), check_epoch),
         (("data", "train"), check_unlabelled),
         (("train", "schedule"), _check_warmup),
@@ -123,6 +125,21 @@ def _check_train(assembly: Assembly) -> Found:
         near = " or ".join(str(size) for size in (below, below + parts) if size)
         what = f"{train.batch_size} rows cannot be divided evenly among {parts} (devices x nodes x accumulate)"
         yield ("train", "batch_size"), Problem(what=what, allowed=f"a multiple of {parts}, such as {near}")
+
+
+def _check_source(assembly: Assembly) -> Found:
+    source: InitFrom | None = assembly.plain["init_from"]
+    if source is not None and (source.path is None) == (source.stage is None):
+        what = "lacks the run to begin from" if source.path is None else "both `path` and `stage` are given"
+        yield ("init_from",), Problem(what=what, fix='give "path", or in a spec with stages "stage"')
+
+
+def _check_balance(assembly: Assembly) -> Found:
+    train: TrainKeys = assembly.plain["train"]
+    balancer = assembly.selected["balance",].found.provider
+    if balancer.needs != "nothing" and train.backward == "accumulate":
+        what = f'the balancer "{balancer.name}" must know all {balancer.needs} before any of them goes backward'
+        yield ("train", "backward"), Problem(what=what, allowed='"together"', fix="leave `backward` out")
 
 
 def _check_warmup(assembly: Assembly) -> Found:

@@ -10,6 +10,7 @@ from auxlearn.registry.registry import BUILTIN
 from auxlearn.spec.models import InitFrom
 from auxlearn.spec.schema import params_schema, section_schema
 from auxlearn.spec.sections import COMPONENTS, PLAIN, SPEC_VERSION, TASK_NAME, Section
+from auxlearn.spec.stages import STAGES
 
 __all__ = ["frame_schema", "spec_schema"]
 
@@ -32,8 +33,8 @@ def spec_schema(registry: Registry) -> Schema:
     frame = _frame({section.name: _component(section, registry) for section in COMPONENTS})
     presets = [name for found in registry.of_kind("preset") for name in _names(found, registry.of_kind("preset"))]
     frame["properties"]["preset"]["enum"] = presets
-    # What a preset gives, a spec need not.
-    frame["anyOf"] = [{"required": ["preset"]}, {"required": frame["required"][1:]}]
+    # What a preset or every stage gives, the rest of a spec need not.
+    frame["anyOf"] = [{"required": ["preset"]}, {"required": ["stages"]}, {"required": frame["required"][1:]}]
     frame["required"] = frame["required"][:1]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "auxlearn spec", **frame}
 
@@ -57,6 +58,7 @@ def _frame(components: dict[str, Schema]) -> Schema:
                 "default": 0,
                 "description": "Seed of everything that is drawn.",
             },
+            "stages": STAGES,
             **{section.name: _place(section, components[section.name]) for section in COMPONENTS},
             **{name: params_schema(keys) for name, keys in PLAIN.items()},
             "init_from": {**params_schema(InitFrom), "type": ["object", "null"], "default": None},

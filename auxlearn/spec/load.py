@@ -18,6 +18,7 @@ from auxlearn.spec.pointers import Path, in_document_order
 from auxlearn.spec.presets import expand_preset
 from auxlearn.spec.reading import Document, read
 from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION, Section
+from auxlearn.spec.stages import Part, check_devices, expand_stages, gather
 from auxlearn.spec.structure import unstructure
 
 __all__ = ["load_spec"]
@@ -43,7 +44,8 @@ def load_spec(
         plugins: Modules to register besides the installed plugins.
 
     Returns:
-        The spec, with the JSON as given and with every default filled in, which is again a valid spec.
+        The spec, with the JSON as given and with every default filled in, which is again a valid spec. One with stages
+        has them in `stages`.
 
     Raises:
         SpecError: It is no spec; every mistake is in `error.problems`, in the order of the document.
@@ -64,24 +66,65 @@ def load_spec(
     given = document.value
     misplaced = apply_overrides(given, overrides)
     if seed is not None:
-        given["seed"] = seed
+        _set_seed(given, seed)
     registry = registry or discover(plugins)
     expanded = expand_preset(given, registry)
-    assembly = assemble(expanded.document, registry)
-    check(assembly)
+    parts, misfits = expand_stages(expanded.document)
+    assemblies = [_checked(part, registry) for part in parts]
+    misfits += check_devices(parts, [assembly.plain.get("train") for assembly in assemblies])
     unread = [path for path, _ in document.problems]
     found = [
         (path, expanded.traced(path, problem))
-        for path, problem in assembly.problems
+        for path, problem in [*misfits, *gather(parts, [assembly.problems for assembly in assemblies])]
         if not any(path[: len(one)] == one for one in unread)
     ]
     problems = in_document_order([*document.problems, *found], expanded.document)
     if misplaced or problems:
         raise error_of([*misplaced, *problems])
-    return _spec(assembly, document)
+    specs = [_spec(assembly, document, part) for assembly, part in zip(assemblies, parts, strict=True)]
+    return specs[0] if parts[0].stage is None else _whole(specs, document)
 
 
-def _spec(assembly: Assembly, document: Document) -> Spec:
+def _set_seed(given: dict[str, Any], seed: int) -> None:
+    """Set the seed of the spec, for its stages too."""
+    given["seed"] = seed
+    stages = given.get("stages")
+    for stage in stages if isinstance(stages, list) else ():
+        if isinstance(stage, dict):
+            stage.pop("seed", None)
+
+
+def _checked(part: Part, registry: Registry) -> Assembly:
+    assembly = assemble(part.document, registry)
+    check(assembly)
+    return assembly
+
+
+def _whole(stages: Sequence[Spec], document: Document) -> Spec:
+    """Return the spec of all stages."""
+    name, seed = document.value.get("name", document.name), int(document.value.get("seed", 0))
+    own = ("auxlearn", "name", "plugins")
+    resolved = {
+        "auxlearn": SPEC_VERSION,
+        "name": name,
+        "seed": seed,
+        "stages": [
+            {"name": one.stage, **{key: value for key, value in one.resolved.items() if key not in own}}
+            for one in stages
+        ],
+        "plugins": {name: version for one in stages for name, version in one.resolved["plugins"].items()},
+    }
+    whole: dict[str, Any] = {
+        "name": name,
+        "given": document.value,
+        "resolved": resolved,
+        "stage": None,
+        "stages": tuple(stages),
+    }
+    return attrs.evolve(stages[-1], **whole)
+
+
+def _spec(assembly: Assembly, document: Document, part: Part) -> Spec:
     given = assembly.document
     sections: dict[str, Any] = {}
     for section in COMPONENTS:
@@ -91,7 +134,7 @@ def _spec(assembly: Assembly, document: Document) -> Spec:
     train: TrainKeys = plain["train"]
     if train.steps is None and train.epochs is None:
         plain["train"] = attrs.evolve(train, epochs=_DEFAULT_EPOCHS)
-    name, seed = given.get("name", document.name), int(given.get("seed", 0))
+    name, seed = part.name(given.get("name", document.name)), int(given.get("seed", 0))
     resolved = {
         "auxlearn": SPEC_VERSION,
         "name": name,
@@ -100,7 +143,14 @@ def _spec(assembly: Assembly, document: Document) -> Spec:
         **{name: unstructure(value) for name, value in plain.items()},
         "plugins": {item.found.distribution: item.found.version for item in assembly.selected.values()},
     }
-    return Spec(name=name, seed=seed, root=document.root, given=document.value, resolved=resolved, **sections, **plain)
+    facts: dict[str, Any] = {
+        "name": name,
+        "seed": seed,
+        "root": document.root,
+        "resolved": resolved,
+        "stage": part.stage,
+    }
+    return Spec(given=document.value if part.stage is None else given, **facts, **sections, **plain)
 
 
 def _with_inside(assembly: Assembly, section: Section) -> Choice:

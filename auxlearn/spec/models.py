@@ -233,7 +233,8 @@ class LogKeys:
 class InitFrom:
     """`init_from`: weights of another run for a new one."""
 
-    path: str = option(help="A run folder, or one of its checkpoints.")
+    path: str | None = option(None, help="A run folder, or one of its checkpoints.")
+    stage: str | None = option(None, help="Instead of `path`: an earlier stage of the same run.")
     parts: tuple[Literal["backbone", "primary", "pretext"], ...] = option(("backbone",), help="What to take over.")
     which: Literal["best", "last"] = option("best", help="Which checkpoint of a run folder.")
 
@@ -264,6 +265,9 @@ class Choice:
 class Spec:
     """A whole spec, read and checked: every default filled in, every component found.
 
+    A spec with stages has each of them as a spec of its own in `stages`, with its name in `stage`; everything else but
+    `name`, `given` and `resolved` is then as in the last of them.
+
     `data.keys` is a `DataKeys`, `pretext[name].keys` an `Arrangement` with its `view` resolved, and so on.
     """
 
@@ -285,6 +289,8 @@ class Spec:
     root: str
     given: Mapping[str, Any]
     resolved: Mapping[str, Any]
+    stage: str | None = None
+    stages: tuple[Spec, ...] = ()
 
     @property
     def unlabelled(self) -> Choice | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from auxlearn.errors import Problem, escape
+from auxlearn.errors import Problem, escape, nearest
 from auxlearn.spec.pointers import parse, pointer, show
 from auxlearn.spec.reading import parse_value
 
@@ -15,7 +15,8 @@ __all__ = ["apply_overrides"]
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
     """Change `document` by each of the overrides in turn, and return what is wrong with them.
 
-    The left side is a dotted path, or a JSON Pointer where a key itself has a dot. The right side is JSON if it
+    The left side is a dotted path, or a JSON Pointer where a key itself has a dot. An entry of a list is called by its
+    number, or by its name if it has one, as `stages.pretrain.train.epochs=5`. The right side is JSON if it
     can be read as JSON, else a string. Objects on the way are made where they are missing; whether the path is
     one that a spec can have is checked with the rest of the spec.
 
@@ -46,13 +47,37 @@ def _value(text: str) -> Any:
 
 
 def _set(document: dict[str, Any], steps: Sequence[str], value: Any) -> Problem | None:
-    here = document
-    for depth, step in enumerate(steps[:-1], 1):
-        if here.get(step) is None:
-            here[step] = {}
-        if not isinstance(here[step], dict):
-            what = f"is {show(here[step])}, so {escape('.'.join(steps))} cannot be set in it"
-            return Problem(where=pointer(steps[:depth]), what=what, fix="set the whole value")
-        here = here[step]
-    here[steps[-1]] = value
+    here: Any = document
+    for depth, step in enumerate(steps):
+        key = _key(here, step)
+        if key is None:
+            return _no_place(here, steps, depth)
+        if depth == len(steps) - 1:
+            here[key] = value
+        elif isinstance(here, dict) and here.get(key) is None:
+            here[key] = {}
+        here = here[key]
     return None
+
+
+def _no_place(here: Any, steps: Sequence[str], depth: int) -> Problem:
+    where = pointer(steps[:depth])
+    if isinstance(here, list):
+        known = [
+            str(item["name"]) if isinstance(item, dict) and "name" in item else str(i) for i, item in enumerate(here)
+        ]
+        what = f'there is no entry "{escape(steps[depth])}"'
+        return Problem(where=where, what=what, allowed=escape(", ".join(known)), meant=nearest(steps[depth], known))
+    what = f"is {show(here)}, so {escape('.'.join(steps))} cannot be set in it"
+    return Problem(where=where, what=what, fix="set the whole value")
+
+
+def _key(here: Any, step: str) -> str | int | None:
+    """Return under which key `here` has what `step` calls; None if it has no such place."""
+    if isinstance(here, dict):
+        return step
+    if not isinstance(here, list):
+        return None
+    named = [index for index, item in enumerate(here) if isinstance(item, dict) and item.get("name") == step]
+    numbered = [int(step)] if step.isdecimal() and int(step) < len(here) else []
+    return next(iter(named + numbered), None)
