@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from auxlearn.registry import Provider, hookimpl, option
 
-__all__ = ["Adam", "AdamW", "Cosine", "Linear", "Sgd", "Step"]
+__all__ = ["Adam", "AdamW", "Cosine", "GeometricMean", "Linear", "Sgd", "Step"]
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +51,16 @@ class Step:
 
     milestones: tuple[int, ...] = option(help="Epochs after which the learning rate falls.", ge=1)
     gamma: float = option(0.1, gt=0, le=1, help="Factor at each milestone.")
+
+
+@attrs.frozen(kw_only=True)
+class GeometricMean:
+    """Params of `geometric` (arXiv 1904.08492)."""
+
+    over: Literal["views", "tasks"] = option(
+        "views", help="What the mean is taken over: the views of each task, or the tasks."
+    )
+    eps: float = option(1e-8, gt=0, help="Losses below this count as this much.")
 
 
 @hookimpl
@@ -109,14 +119,26 @@ def auxlearn_schedules() -> Iterable[Provider]:
 
 @hookimpl
 def auxlearn_balancers() -> Iterable[Provider]:
-    """Offer the weighted sum."""
+    """Offer the weighted sum and the geometric mean."""
 
     def fixed(_params: Any, _context: Any) -> Any:
         from auxlearn.learning.balancing import Fixed
 
         return Fixed()
 
+    def geometric(params: GeometricMean, _context: Any) -> Any:
+        from auxlearn.learning.balancing import Geometric
+
+        return Geometric(params.over, eps=params.eps)
+
     yield Provider(name="fixed", summary="The sum of the losses by the weights of the spec.", build=fixed)
+    yield Provider(
+        name="geometric",
+        summary="The geometric mean of each task's losses on several views, or of the tasks (arXiv 1904.08492).",
+        params=GeometricMean,
+        build=geometric,
+        needs="losses",
+    )
 
 
 @hookimpl

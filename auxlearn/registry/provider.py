@@ -108,6 +108,7 @@ class Provider:
         spatial_answers: For a pretext task, what it asks about is tied to places in the image, so it
             cannot stand before a task that moves pixels on a shared view.
         needs_geometry: For a primary task, its target changes with the geometry of the image.
+        needs: For a balancer, what must be known before the weights are, as its class says.
         api: The version of these interfaces that the plugin was written for.
 
     Examples:
@@ -129,4 +130,5 @@ class Provider:
     moves_pixels: bool = False
     spatial_answers: bool = False
     needs_geometry: bool = False
+    needs: Literal["nothing", "losses", "gradients"] = "nothing"
     api: int = API_VERSION

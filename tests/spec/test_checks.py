@@ -42,6 +42,15 @@ def test_the_batch_is_divided_evenly(small, registry):
     load_spec(small, registry=registry)
 
 
+def test_a_balancer_that_needs_all_losses_goes_with_one_backward_pass(small, registry):
+    small |= {"train": {"backward": "accumulate"}, "balance": {"type": "fixed"}}
+    load_spec(small, registry=registry)
+    small["balance"] = {"type": "geometric"}
+    assert problems(small, registry)["/train/backward"].allowed == '"together"'
+    small["train"] = {}
+    load_spec(small, registry=registry)
+
+
 def test_a_warm_up_longer_than_the_run(small, registry):
     small |= {"train": {"epochs": 2}, "schedule": {"warmup_epochs": 3}}
     assert list(problems(small, registry)) == ["/schedule/warmup_epochs"]
