@@ -8,14 +8,11 @@ repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks.machine import describe
+from benchmarks.runs import is_done, run_missing, scores
 
 HERE = Path(__file__).parent
 SCORES = ("emotion/accuracy", "emotion/balanced_accuracy", "emotion/macro_f1")
@@ -30,27 +27,12 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="run nothing, show what is there")
     args = parser.parse_args()
     specs = [HERE / f"{name}.json" for name in args.specs] or sorted(HERE.glob("*.json"))
-    for seed in args.seeds:
-        for spec in specs:
-            folder = args.out / f"{spec.stem}-{seed}"
-            if not args.table and not is_done(folder):
-                command = ["run", str(spec), "--seed", str(seed), "--out", str(folder), "--overwrite", "--quiet"]
-                subprocess.run([sys.executable, "-m", "auxlearn", *command], check=True)
+    if not args.table:
+        wanted = [(spec, args.out / f"{spec.stem}-{seed}", seed) for seed in args.seeds for spec in specs]
+        print("\n".join(run_missing(wanted)))
     print("\n".join(f"{name}: {value}" for name, value in describe().items()))
     print()
     print("\n".join(table(specs, args.seeds, args.out)))
-
-
-def is_done(folder: Path) -> bool:
-    """Return whether the run in `folder` came to its end."""
-    status = folder / "status.json"
-    return status.is_file() and json.loads(status.read_text())["state"] == "done"
-
-
-def test_scores(folder: Path) -> dict[str, Any]:
-    """Return the scores on `test`."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return next(line for line in lines if line["kind"] == "test")
 
 
 def table(specs: list[Path], seeds: list[int], out: Path) -> list[str]:
@@ -58,9 +40,9 @@ def table(specs: list[Path], seeds: list[int], out: Path) -> list[str]:
     lines = ["| spec | seeds | accuracy | balanced accuracy | macro F1 |", "|---|---|---|---|---|"]
     for spec in specs:
         folders = [out / f"{spec.stem}-{seed}" for seed in seeds]
-        scores = [test_scores(folder) for folder in folders if is_done(folder)]
-        cells = [cell([score[name] for score in scores]) for name in SCORES]
-        lines.append(f"| {spec.stem} | {len(scores)} | {' | '.join(cells)} |")
+        found = [scores(folder) for folder in folders if is_done(folder)]
+        cells = [cell([score[name] for score in found]) for name in SCORES]
+        lines.append(f"| {spec.stem} | {len(found)} | {' | '.join(cells)} |")
     return lines
 
 

@@ -30,6 +30,10 @@ _PRIMARY: dict[str, tuple[str, Json]] = {
     "gender-": ("Gender", {"gender": {"type": "gender", "dropout": 0.3}}),
 }
 
+_ONE_PASS: Json = {"view": "shared"}
+# Shuffled faces have no head pose to learn, so there the pretext tasks have a pass of their own.
+_APART: Json = {"view": "own", "statistics": "batch"}
+
 _INPAINTING: Json = {"type": "inpainting"}
 _PERCEPTUAL: Json = {"network": "timm", "model": "tf_efficientnet_lite0", "weights": "packaged"}
 
@@ -50,9 +54,7 @@ def _systems() -> Iterator[tuple[str, tuple[str, Json]]]:
     """Yield each preset: its name, its summary, its part of a spec."""
     for subject, (words, primary) in _PRIMARY.items():
         for method, (beside, pretext) in _PRETEXT.items():
-            # Shuffled and turned faces have no head pose to learn, so there the pretext tasks have a pass of their own.
-            view = "own" if subject == "pose-" else "shared"
-            tasks = {name: {**task, "view": view} for name, task in pretext.items()}
+            tasks = {name: {**task, **(_APART if subject == "pose-" else _ONE_PASS)} for name, task in pretext.items()}
             yield f"hmtl-{subject}{method}", (f"{words} {beside}.", {**_TRAINING, "primary": primary, "pretext": tasks})
 
 
