@@ -172,7 +172,8 @@ class LoadedRun:
 
 def _scorable(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a resolved spec that says what to score, for one process."""
-    kept = {**kept_sections(spec), "data": spec["data"], "evaluate": spec["evaluate"]}
+    data = {**spec["data"], "unlabelled": None}
+    kept = {**kept_sections(spec), "data": data, "evaluate": spec["evaluate"]}
     return {**kept, "train": {**spec["train"], "devices": 1, "nodes": 1, "strategy": "auto", "accumulate": 1}}
 
 

@@ -11,7 +11,7 @@ from auxlearn.registry import CheckContext, DataFacts
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, InitFrom, OptimizerKeys, TrainKeys
 from auxlearn.spec.pointers import Path, parse
-from auxlearn.spec.streams import check_epoch, check_unlabelled
+from auxlearn.spec.streams import check_epoch, check_unlabelled, joint_rows
 from auxlearn.spec.supervision import check_arrangements
 
 __all__ = ["check"]
@@ -71,7 +71,7 @@ def _check_components(assembly: Assembly) -> Found:
             facts = data.found.provider.describe(data.params)
         except Exception as error:  # a plugin's function may do anything
             yield data.path, _failure(data, "describe", error)
-    context = CheckContext(data=facts, size=_size(assembly, facts), batch_size=_batch_size(assembly))
+    context = CheckContext(data=facts, size=_size(assembly, facts), batch_size=joint_rows(assembly))
     for item in assembly.selected.values():
         if item.found.provider.check is None:
             continue
@@ -90,7 +90,7 @@ def _context_of(item: Selected, context: CheckContext, assembly: Assembly) -> Ch
     if not isinstance(keys, Arrangement):
         return context
     train: TrainKeys = assembly.plain.get("train", TrainKeys())
-    rows = train.batch_size // (train.devices * train.nodes * train.accumulate)
+    rows = joint_rows(assembly) // (train.devices * train.nodes * train.accumulate)
     view = keys.view or item.found.provider.view
     return attrs.evolve(context, view=view, rows=max(1, round(keys.portion * rows)))
 
@@ -108,11 +108,6 @@ def _size(assembly: Assembly, facts: DataFacts | None) -> int | None:
             return int(item.keys.size)
     image = facts.inputs.get("image") if facts else None
     return image[-1] if image and image[-1] == image[-2] else None
-
-
-def _batch_size(assembly: Assembly) -> int:
-    train = assembly.plain.get("train", TrainKeys())
-    return int(train.batch_size)
 
 
 def _check_train(assembly: Assembly) -> Found:

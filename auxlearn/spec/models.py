@@ -296,3 +296,9 @@ class Spec:
     def unlabelled(self) -> Choice | None:
         """The second stream of training rows, if there is one."""
         return self.data.inside.get("unlabelled")
+
+    @property
+    def rows_per_step(self) -> int:
+        """Labelled and unlabelled rows of one optimizer step, over all devices and micro-batches."""
+        labelled = self.train.batch_size
+        return labelled + (self.unlabelled.keys.rows(labelled) if self.unlabelled else 0)

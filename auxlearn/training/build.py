@@ -13,7 +13,7 @@ from auxlearn.learning import BuildContext, Draws
 from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import Choice, Spec
 
-__all__ = ["DataShape", "build_component", "build_learner", "build_source"]
+__all__ = ["DataShape", "build_component", "build_learner", "build_other_source", "build_source"]
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +86,14 @@ def build_source(spec: Spec) -> DataSource:
     return source
 
 
+def build_other_source(spec: Spec) -> DataSource | None:
+    """Return the data source of the unlabelled rows, None where they are those that the fraction leaves out."""
+    if spec.unlabelled is None:
+        return None
+    other: DataSource | None = build_component(spec.unlabelled, DataContext(size=spec.data.keys.size, root=spec.root))
+    return other
+
+
 def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> Learner:
     """Return the learner of `spec` for data of `shape`; `restoring`: saved weights follow, so none are fetched.
 
@@ -97,7 +105,7 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         size=parts.size,
         targets=shape.targets,
         class_counts=shape.class_counts,
-        batch_size=spec.train.batch_size // (spec.train.devices * spec.train.nodes * spec.train.accumulate),
+        batch_size=spec.rows_per_step // (spec.train.devices * spec.train.nodes * spec.train.accumulate),
         restoring=restoring,
         ema=spec.train.ema is not None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from auxlearn.data import Batch, Prepared
+from auxlearn.spec.models import Epoch
 
 __all__ = ["Feed"]
 
@@ -14,15 +15,35 @@ class Feed:
 
     Args:
         data: The data.
-        batch_size: Rows of one optimizer step, over all processes.
+        batch_size: Labelled rows of one optimizer step, over all processes.
+        by: What an epoch is; default: one pass over the labelled rows.
         rank: Index of this process.
         world: Number of processes.
         pin: Put batches into page-locked memory.
     """
 
-    def __init__(self, data: Prepared, *, batch_size: int, rank: int = 0, world: int = 1, pin: bool = False) -> None:
-        self.data, self.batch_size = data, batch_size
+    def __init__(
+        self,
+        data: Prepared,
+        *,
+        batch_size: int,
+        by: Epoch | None = None,
+        rank: int = 0,
+        world: int = 1,
+        pin: bool = False,
+    ) -> None:
+        self.data, self.batch_size, self.by = data, batch_size, by or Epoch()
         self.rank, self.world, self.pin = rank, world, pin
+        self._span = self._measured()
+
+    def _measured(self) -> tuple[int, int]:
+        """Return an epoch's length as rows, and as the rows of a step: whole numbers, so that nothing is rounded."""
+        labelled = (self.rows, self.batch_size)
+        unlabelled = (self.data.unlabelled_rows, self.data.unlabelled_size(self.batch_size))
+        if self.by.by == "steps":
+            return self.by.steps or 1, 1
+        longer = unlabelled[0] * labelled[1] > labelled[0] * unlabelled[1]
+        return unlabelled if self.by.by == "all" and longer else labelled
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -31,20 +52,40 @@ class Feed:
 
     @property
     def rows(self) -> int:
-        """Rows of the training split."""
+        """Labelled rows to train on."""
         return self.data.rows("train")
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """The steps of an epoch, with fraction."""
+        rows, per_step = self._span
+        return rows / per_step
 
     def epoch(self, step: int) -> float:
         """Return the epochs that are done after `step` steps, with fraction."""
-        return step * self.batch_size / self.rows
+        rows, per_step = self._span
+        return step * per_step / rows
 
     def epochs_done(self, step: int) -> int:
         """Return the whole epochs that are done after `step` steps."""
-        return step * self.batch_size // self.rows
+        rows, per_step = self._span
+        return step * per_step // rows
 
     def steps(self, epochs: int) -> int:
         """Return the steps that `epochs` epochs take, the last of which may begin a further one."""
-        return -(-epochs * self.rows // self.batch_size)
+        rows, per_step = self._span
+        return -(-epochs * rows // per_step)
+
+    def describe(self, total: int) -> str:
+        """Return in one line what a step, an epoch and a training of `total` steps are."""
+        other = self.data.unlabelled_size(self.batch_size)
+        step = f"{self.batch_size} labelled" + (f" and {other} unlabelled" if other else "")
+        over = f"one pass over the {self.rows} labelled rows"
+        if self.by.by == "all" and self._span[0] != self.rows:
+            over = f"one pass over the {self._span[0]} unlabelled rows"
+        if self.by.by == "steps":
+            over = "as the spec says"
+        return f"a step: {step} rows; an epoch: {self.steps_per_epoch:g} steps, {over}; in all {total} steps"
 
     def train(self, start: int) -> Iterable[Batch]:
         """Return the endless training batches from step `start` on."""
@@ -57,5 +98,8 @@ class Feed:
 
     def named(self, batch: Batch) -> str:
         """Return the names of some rows of a training batch, for a message."""
-        names = [self.data.source.name("train", index) for index in batch.ids[:4].tolist()]
-        return "rows " + ", ".join(names) + (", ..." if len(batch) > 4 else "")
+        shown = list(range(min(4, len(batch))))
+        if batch.labelled is not None:  # some of either stream
+            shown = [*range(min(2, batch.labelled)), *range(batch.labelled, min(batch.labelled + 2, len(batch)))]
+        names = [self.data.name(batch, position) for position in shown]
+        return "rows " + ", ".join(names) + (", ..." if len(batch) > len(shown) else "")

@@ -83,6 +83,7 @@ class Fit:
         """
         if self.finished:
             return
+        self.reporter.say(self.feed.describe(self.total))
         self.reporter.start(self.total, self.trainer.steps)
         try:
             with catch_signals() as request:
@@ -192,7 +193,7 @@ class Fit:
         self.save()
         if self.is_first:
             self.folder.status("interrupted", step=self.trainer.steps, of=self.total, **self._choice())
-        where = f"step {self.trainer.steps} is saved; fix: auxlearn resume {self.folder.path}"
+        where = f"step {self.trainer.steps} is saved; fix: auxlearn resume {self.folder.whole}"
         raise Interrupted(asked, f"stopped by signal {asked}: {where}")
 
     def save(self) -> None:

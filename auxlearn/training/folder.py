@@ -36,10 +36,12 @@ class RunFolder:
 
     Args:
         path: Where it is.
+        whole: The folder of the whole run, if this is that of a stage.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, whole: Path | None = None) -> None:
         self.path = Path(path)
+        self.whole = whole or self.path
         self.checkpoints = Checkpoints(self.path / "checkpoints")
         self._lock = FileLock(self.path / ".lock")
 
@@ -50,7 +52,7 @@ class RunFolder:
             SpecError: If there is something that may not be removed.
         """
         if self.path.exists() and any(self.path.iterdir()):
-            is_run = all(_OWN.fullmatch(entry.name) for entry in self.path.iterdir())
+            is_run = self._is_run()
             if not overwrite or not is_run:
                 fix = f"auxlearn resume {self.path}, or --overwrite" if is_run else "another --out"
                 what = "there is a run already" if is_run else "the folder is not empty, and not a run"
@@ -62,6 +64,27 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EnvironmentProblem(Problem(where=str(self.path), what=f"cannot make it: {error.strerror}")) from None
+
+    def _is_run(self) -> bool:
+        """Return whether there is nothing in the folder but what a run writes."""
+        stages = self.stages()
+        return all(
+            self.stage(entry.name)._is_run() if entry.name in stages else _OWN.fullmatch(entry.name)
+            for entry in self.path.iterdir()
+        )
+
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of the stages, if this is the folder of a run that has some."""
+        return tuple(stage["name"] for stage in self.read("resolved.json", missing={}).get("stages", ()))
+
+    def stage(self, name: str) -> RunFolder:
+        """Return the folder of a stage."""
+        return RunFolder(self.path / name, whole=self.path)
+
+    @property
+    def label(self) -> str:
+        """The name of the folder, with that of the whole run before it if this is a stage."""
+        return self.path.name if self.whole == self.path else f"{self.whole.name}-{self.path.name}"
 
     def lock(self) -> None:
         """Keep other processes out until `unlock` or the end of this process.
@@ -113,6 +136,7 @@ def plugins_of(spec: Spec) -> list[dict[str, str]]:
     """Return which distribution offers each component of `spec`, and its version."""
     sections = {"data": spec.data, "augment": spec.augment, "backbone": spec.backbone, "balance": spec.balance}
     sections |= {"optimizer": spec.optimizer, "schedule": spec.schedule}
+    sections |= {f"data.{name}": one for name, one in spec.data.inside.items()}
     sections |= {f"primary.{name}": one for name, one in spec.primary.items()}
     sections |= {f"pretext.{name}": one for name, one in spec.pretext.items()}
 

@@ -14,7 +14,7 @@ from auxlearn.evaluation import Selection
 from auxlearn.evaluation.selection import default_monitor
 from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import Spec
-from auxlearn.training.build import DataShape, build_component, build_learner, build_source
+from auxlearn.training.build import DataShape, build_component, build_learner, build_other_source, build_source
 from auxlearn.training.devices import make_fabric
 from auxlearn.training.feed import Feed
 from auxlearn.training.fit import Fit
@@ -33,7 +33,15 @@ _DEFAULT_EPOCHS = 30
 
 def prepare_data(spec: Spec) -> Prepared:
     """Return the data of `spec`: divided, checked, cached as it says."""
-    return prepare(build_source(spec), spec.data.keys, seed=spec.seed, batch_size=spec.train.batch_size)
+    second = spec.unlabelled
+    return prepare(
+        build_source(spec),
+        spec.data.keys,
+        seed=spec.seed,
+        batch_size=spec.train.batch_size,
+        unlabelled=second.keys if second else None,
+        other=build_other_source(spec),
+    )
 
 
 def shape_of(data: Prepared) -> DataShape:
@@ -58,6 +66,7 @@ def make_feed(spec: Spec, data: Prepared, fabric: Fabric) -> Feed:
     return Feed(
         data,
         batch_size=spec.train.batch_size,
+        by=spec.train.epoch,
         rank=fabric.global_rank,
         world=fabric.world_size,
         pin=fabric.device.type == "cuda",
@@ -77,7 +86,7 @@ def make_trainer(spec: Spec, learner: Learner, feed: Feed, fabric: Fabric) -> Tr
     if keys.sync_batchnorm and fabric.device.type == "cuda":
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call]
     optimizer = build_component(spec.optimizer, parameter_groups(learner, spec.optimizer.keys))
-    per_epoch = feed.rows / feed.batch_size
+    per_epoch = feed.steps_per_epoch
     warmup = min(round(spec.schedule.keys.warmup_epochs * per_epoch), total_steps(spec, feed) - 1)
     context = ScheduleContext(
         optimizer=optimizer,
@@ -105,7 +114,7 @@ def make_fit(
     """Return the run of `spec`, standing at its beginning; `restoring`: a checkpoint will be loaded into it."""
     feed = make_feed(spec, data, fabric)
     trainer = make_trainer(spec, build_learner(spec, shape_of(data), restoring=restoring), feed, fabric)
-    loggers = make_loggers(spec, folder.path) if fabric.is_global_zero else []
+    loggers = make_loggers(spec, folder.path, folder.label) if fabric.is_global_zero else []
     primary = dict(trainer.learner.primary.items())
     return Fit(
         trainer=trainer,
