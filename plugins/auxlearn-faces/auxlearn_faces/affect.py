@@ -99,10 +99,9 @@ class FerWithAffect(PrimaryTask):
         self.expression.update(metrics, features, batch)
         found = read_head(self.affect, features, self.dropout)
         wanted, given = self._wanted(batch, found)
-        if given.any():  # torchmetrics refuses an empty batch
-            for name, one, right in zip(AFFECT, found[given].unbind(1), wanted[given].unbind(1), strict=True):
-                metrics[f"{name}_ccc"].update(one, right)
-                metrics[f"{name}_rmse"].update(one, right)
+        for name, one, right in zip(AFFECT, found[given].unbind(1), wanted[given].unbind(1), strict=True):
+            metrics[f"{name}_ccc"].update(one, right)
+            metrics[f"{name}_rmse"].update(one, right)
 
     def describe(self) -> Mapping[str, Any]:
         """Return what the classification says, and the targets of valence and arousal."""

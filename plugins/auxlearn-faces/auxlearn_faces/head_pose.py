@@ -183,7 +183,7 @@ class HeadPose(PrimaryTask):
         """Return the targets, and what the angles mean."""
         return {
             "target": self.targets[0] if len(self.targets) == 1 else list(self.targets),
-            "components": list(ANGLES),
+            "components": [],  # the outputs have names of their own, and the rows of the matrix are no angles
             "unit": "degree",
             "convention": "300W-LP: rotation = Rz(roll) Ry(yaw) Rx(pitch)",
         }
