@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from auxlearn.errors import AuxlearnError
+from auxlearn.running import RunResult
 from auxlearn.spec import load_spec
 
 if TYPE_CHECKING:
     from auxlearn.registry import Registry
     from auxlearn.results.loaded import LoadedRun
-    from auxlearn.results.model import TrainedModel
     from auxlearn.spec.models import Spec
-    from auxlearn.training.fit import Fit
-    from auxlearn.training.folder import RunFolder
     from auxlearn.training.progress import Reporter
 
 __all__ = ["RunResult", "load_run", "resume", "run", "validate"]
 
 Source = str | Path | Mapping[str, Any]
-
-
-@attrs.frozen(eq=False, kw_only=True)
-class RunResult:
-    """What a run came to.
-
-    Attributes:
-        path: The run folder.
-        best: The step of the selected weights, and the value of the monitored metric on `val`.
-        test: The scores on `test`, if there is one.
-        history: Every line of `metrics.jsonl`.
-        model: The selected weights as a model without the auxiliary parts.
-        rank: Which process this is: the first, 0, has written the files and reports.
-    """
-
-    path: Path
-    best: Mapping[str, Any]
-    test: Mapping[str, Any]
-    history: Sequence[Mapping[str, Any]]
-    model: TrainedModel
-    rank: int = 0
 
 
 def run(
@@ -74,24 +49,33 @@ def run(
     Raises:
         AuxlearnError: With a message for the person who wrote the spec. Nothing was written, unless it says so.
     """
+    from auxlearn.chain import Chain, describe_chain, in_stage, prepare_all
+    from auxlearn.running import describe, train, working
     from auxlearn.training.folder import RunFolder
-    from auxlearn.training.session import fabric_of, prepare_data, rehearse
+    from auxlearn.training.session import fabric_of, rehearse
 
     read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins)
-    fabric = fabric_of(read)
+    runs = read.stages or (read,)
+    fabric = fabric_of(runs[0])
     fabric.launch()
     if reporter is not None and fabric.is_global_zero:
         reporter.say("checking the data, and one step with a throw-away copy")
-    data = prepare_data(read)
-    rehearse(read, data)
+    data = prepare_all(runs)
+    for one, its in zip(runs, data, strict=True):
+        with in_stage(one):
+            rehearse(one, its)
     folder = RunFolder(out or Path("runs") / read.name)
     if fabric.is_global_zero:
         folder.create(overwrite=overwrite)
     fabric.barrier()
-    with _working(folder, first=fabric.is_global_zero):
+    with working(folder, first=fabric.is_global_zero):
+        if read.stages:
+            if fabric.is_global_zero:
+                describe_chain(folder, read)
+            return Chain(spec=read, folder=folder, reporter=reporter, data=data).go(fabric)
         if fabric.is_global_zero:
-            _describe(folder, read, data, fabric)
-        return _go(read, data, fabric, folder, reporter)
+            describe(folder, read, data[0], fabric)
+        return train(read, data[0], fabric, folder, reporter)
 
 
 def resume(
@@ -116,20 +100,28 @@ def resume(
     Raises:
         CheckpointError: If the run cannot go on as the same run; it names each difference.
     """
+    from auxlearn.chain import Chain
+    from auxlearn.running import train, working
     from auxlearn.training.folder import RunFolder
-    from auxlearn.training.resuming import check_same_run
+    from auxlearn.training.resuming import check_same_chain, check_same_run
     from auxlearn.training.session import fabric_of, prepare_data
 
     folder = RunFolder(path)
-    manifest = folder.read("manifest.json")
+    root = folder.read("manifest.json")["root"]
     read = load_spec(folder.read("spec.json"), overrides, registry=registry, plugins=plugins)
-    read = attrs.evolve(read, root=manifest["root"])
+    stages = tuple(attrs.evolve(stage, root=root) for stage in read.stages)
+    read = attrs.evolve(read, root=root, stages=stages)
     fabric = fabric_of(read)
     fabric.launch()
+    if stages:
+        check_same_chain(read, folder)
+        with working(folder, first=fabric.is_global_zero):
+            chain = Chain(spec=read, folder=folder, reporter=reporter, plugins=plugins, registry=registry)
+            return chain.go(fabric, allow_inexact=allow_inexact)
     data = prepare_data(read)
     check_same_run(read, folder, data, fabric, allow_inexact=allow_inexact)
-    with _working(folder, first=fabric.is_global_zero):
-        return _go(read, data, fabric, folder, reporter, resuming=True)
+    with working(folder, first=fabric.is_global_zero):
+        return train(read, data, fabric, folder, reporter, resuming=True)
 
 
 def validate(
@@ -154,9 +146,13 @@ def validate(
     """
     read = load_spec(spec, overrides, registry=registry, plugins=plugins)
     if deep:
-        from auxlearn.training.session import prepare_data, rehearse
+        from auxlearn.chain import in_stage, prepare_all
+        from auxlearn.training.session import rehearse
 
-        rehearse(read, prepare_data(read))
+        runs = read.stages or (read,)
+        for one, data in zip(runs, prepare_all(runs), strict=True):
+            with in_stage(one):
+                rehearse(one, data)
     return read
 
 
@@ -178,83 +174,3 @@ def load_run(
     from auxlearn.results.loaded import LoadedRun
 
     return LoadedRun.open(path, which=which, plugins=plugins, registry=registry)
-
-
-def _describe(folder: RunFolder, spec: Spec, data: Any, fabric: Any) -> None:
-    """Write what the run is, before its first step."""
-    from auxlearn.training.folder import environment, plugins_of
-    from auxlearn.training.session import shape_of
-
-    folder.write("spec.json", {**spec.given, "name": spec.name, "seed": spec.seed})
-    folder.write("resolved.json", spec.resolved)
-    folder.write(
-        "manifest.json",
-        {
-            "seed": spec.seed,
-            "root": str(Path(spec.root).resolve()),
-            "data": {"fingerprint": data.fingerprint, "shape": shape_of(data).to_json()},
-            "device": str(fabric.device),
-            "processes": fabric.world_size,
-            "plugins": plugins_of(spec),
-            **environment(),
-        },
-    )
-    if data.drawn is not None:
-        folder.write("drawn.json", {"train": list(data.drawn)})
-
-
-def _go(
-    spec: Spec, data: Any, fabric: Any, folder: RunFolder, reporter: Reporter | None, *, resuming: bool = False
-) -> RunResult:
-    from auxlearn.results.model import TrainedModel
-    from auxlearn.training.initial import take_over
-    from auxlearn.training.progress import Logged, Silent
-    from auxlearn.training.session import make_fit, shape_of
-
-    told = Logged(reporter or Silent(), folder.path / "train.log") if fabric.is_global_zero else Silent()
-    restoring = resuming and bool(folder.checkpoints.steps())
-    fit = make_fit(spec, data, fabric, folder, told, restoring=restoring)
-    if spec.init_from is not None and not restoring:
-        take_over(fit.trainer.learner, spec.init_from, spec.root)
-    if resuming:
-        fit.resume()
-    if fit.finished:
-        told.say("all steps are done already; scoring once more")
-    for note in data.notes:
-        told.say(f"note: {note}")
-    fit.train()
-    test = fit.finish()
-    best = _best(fit)
-    if fabric.is_global_zero:
-        folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best)
-    model = TrainedModel.of(fit.trainer.scored, fit.trainer.learner.augmentation.preprocess, shape_of(data))
-    history = fit.recorder.history()
-    return RunResult(path=folder.path, best=best, test=test, history=history, model=model, rank=fabric.global_rank)
-
-
-def _best(fit: Fit) -> dict[str, Any]:
-    chosen = fit.selection
-    if chosen.step is None:
-        fit.reporter.say("nothing to select by: the last weights count as the best")
-    return {
-        "step": fit.selected_step,
-        "metric": None if chosen.monitor is None or chosen.step is None else chosen.monitor.metric,
-        "value": chosen.value,
-    }
-
-
-@contextlib.contextmanager
-def _working(folder: RunFolder, *, first: bool) -> Iterator[None]:
-    """Hold the folder's lock, and leave its `status.json` with what ended the run."""
-    if not first:
-        yield
-        return
-    folder.lock()
-    try:
-        yield
-    except AuxlearnError as error:
-        if folder.read("status.json", missing={}).get("state") != "interrupted":
-            folder.status("failed", error=str(error))
-        raise
-    finally:
-        folder.unlock()

@@ -22,7 +22,7 @@ def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
     """Return the checkpoint that `path`, a run folder or a checkpoint of one, and `which` mean.
 
     Args:
-        path: A run folder, or `<run>/checkpoints/<step>`.
+        path: A run folder, of which the last stage counts if it has stages, or `<run>/checkpoints/<step>`.
         which: `"best"`, `"last"`, or a step, of a run folder.
 
     Raises:
@@ -32,10 +32,12 @@ def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
     if (path / "state.json").is_file() and path.name.isdecimal():
         return Checkpoints(path.parent), int(path.name)
     folder = RunFolder(path)
+    stages = folder.stages()
+    folder = folder.stage(stages[-1]) if stages else folder
     folder.read("manifest.json")
     steps = folder.checkpoints.steps()
     if not steps:
-        raise CheckpointError(Problem(where=str(path), what="the run has no checkpoint yet"))
+        raise CheckpointError(Problem(where=str(folder.path), what="the run has no checkpoint yet"))
     if which == "last":
         return folder.checkpoints, steps[-1]
     if which == "best":
@@ -43,7 +45,7 @@ def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
         return folder.checkpoints, steps[-1] if selected is None else selected
     if not which.isdecimal() or int(which) not in steps:
         known = ", ".join(["best", "last", *map(str, steps)])
-        raise CheckpointError(Problem(where=str(path), what=f'there is no checkpoint "{which}"', allowed=known))
+        raise CheckpointError(Problem(where=str(folder.path), what=f'there is no checkpoint "{which}"', allowed=known))
     return folder.checkpoints, int(which)
 
 
@@ -53,13 +55,20 @@ def kept_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in tensors.items() if not name.startswith("ema.")} | averaged
 
 
-def take_over(learner: Learner, source: InitFrom, root: str) -> None:
+def take_over(learner: Learner, source: InitFrom, root: str, folder: Path) -> None:
     """Load the parts that `source` names into `learner`, strictly.
+
+    Args:
+        learner: The new run's.
+        source: Where to take them from.
+        root: What a relative path in the spec refers to.
+        folder: The new run's folder, beside which those of other stages lie.
 
     Raises:
         CheckpointError: If a part is missing there or has another form; every part that differs is named.
     """
-    checkpoints, step = find_checkpoint(Path(root) / source.path, source.which)
+    path = folder.parent / source.stage if source.stage is not None else Path(root) / str(source.path)
+    checkpoints, step = find_checkpoint(path, source.which)
     tensors = kept_weights(checkpoints.load(step).model)
     problems = []
     for part in source.parts:

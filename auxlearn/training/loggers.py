@@ -30,32 +30,38 @@ def require_loggers(spec: Spec) -> None:
         raise EnvironmentProblem(problems)
 
 
-def make_loggers(spec: Spec, folder: Path) -> list[Any]:
-    """Return the loggers that `/log/to` names; what they need was found by `require_loggers`."""
-    return [_MAKERS[name](spec, folder) for name in spec.log.to]
+def make_loggers(spec: Spec, folder: Path, label: str) -> list[Any]:
+    """Return the loggers that `/log/to` names; what they need was found by `require_loggers`.
+
+    Args:
+        spec: The spec.
+        folder: The run folder.
+        label: A name for it that is the same when the run is resumed, and of no other run here.
+    """
+    return [_MAKERS[name](spec, folder, label) for name in spec.log.to]
 
 
-def _csv(_spec: Spec, folder: Path) -> Any:
+def _csv(_spec: Spec, folder: Path, _label: str) -> Any:
     shutil.rmtree(
         folder / "csv", ignore_errors=True
     )  # it cannot add to a file; a resumed run tells it everything again
     return CSVLogger(folder, name="csv", version="", flush_logs_every_n_steps=1)
 
 
-def _tensorboard(_spec: Spec, folder: Path) -> Any:
+def _tensorboard(_spec: Spec, folder: Path, _label: str) -> Any:
     return TensorBoardLogger(folder, name="tensorboard", version="")
 
 
-def _wandb(spec: Spec, folder: Path) -> Any:
+def _wandb(spec: Spec, folder: Path, label: str) -> Any:
     import wandb
 
     # The id is the folder's, so a resumed run goes on as the same run.
-    facts = {"project": "auxlearn", "name": spec.name, "id": folder.name, "config": spec.resolved}
+    facts = {"project": "auxlearn", "name": spec.name, "id": label, "config": spec.resolved}
     run = wandb.init(**facts, resume="allow", dir=folder)
     return _Calls(lambda metrics, step: run.log(metrics, step=step))
 
 
-def _mlflow(spec: Spec, folder: Path) -> Any:
+def _mlflow(spec: Spec, folder: Path, _label: str) -> Any:
     import mlflow
 
     mlflow.set_tracking_uri((folder / "mlflow").resolve().as_uri())
@@ -75,7 +81,7 @@ class _Calls:
         self._log(metrics, step)
 
 
-_MAKERS: dict[str, Callable[[Spec, Path], Any]] = {
+_MAKERS: dict[str, Callable[[Spec, Path, str], Any]] = {
     "csv": _csv,
     "tensorboard": _tensorboard,
     "wandb": _wandb,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from auxlearn.errors import CheckpointError, Problem
 from auxlearn.spec.models import Spec
 from auxlearn.training.folder import RunFolder, environment, plugins_of
 
-__all__ = ["check_same_run", "differences"]
+__all__ = ["changes", "check_same_chain", "check_same_run", "differences"]
 
 # Settings that cannot change a bit of the result.
 _FREE = ("/data/workers", "/data/timeout", "/data/cache", "/data/cache_dir", "/checkpoint")
@@ -26,12 +26,29 @@ def check_same_run(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric
     changes bits only, i.e. versions, threads, devices and a data set whose fingerprint differs, is allowed with
     `allow_inexact`.
     """
-    changed = differences(folder.read("resolved.json"), spec.resolved)
-    problems = [p for p in changed if not any(p.where == free or p.where.startswith(f"{free}/") for free in _FREE)]
+    problems = changes(folder.read("resolved.json"), spec.resolved)
     if not allow_inexact:
         problems += _circumstances(spec, folder, data, fabric)
     if problems:
         raise CheckpointError(problems)
+
+
+def check_same_chain(spec: Spec, folder: RunFolder) -> None:
+    """Raise a CheckpointError if a stage of `spec`, done or not, is not that of the run in `folder`."""
+    problems = changes(folder.read("resolved.json"), spec.resolved)
+    if problems:
+        raise CheckpointError(problems)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], pointer: str = "") -> list[Problem]:
+    """Return the differences between two resolved specs that can change the result, those of every stage."""
+    stages, others = before.get("stages", ()), now.get("stages", ())
+    if stages and len(stages) == len(others):
+        pairs = enumerate(zip(stages, others, strict=True))
+        return [problem for i, (one, other) in pairs for problem in changes(one, other, f"/stages/{i}")]
+    free = [pointer + one for one in _FREE]
+    found = differences(before, now, pointer)
+    return [p for p in found if not any(p.where == one or p.where.startswith(f"{one}/") for one in free)]
 
 
 def differences(before: Any, now: Any, pointer: str = "") -> Iterator[Problem]:

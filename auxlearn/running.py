@@ -1,0 +1,130 @@
+"""One run in its folder: described, trained, scored; and what it came to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from auxlearn.errors import AuxlearnError
+
+if TYPE_CHECKING:
+    from auxlearn.results.model import TrainedModel
+    from auxlearn.spec.models import Spec
+    from auxlearn.training.fit import Fit
+    from auxlearn.training.folder import RunFolder
+    from auxlearn.training.progress import Reporter
+
+__all__ = ["RunResult", "describe", "train", "working"]
+
+
+_FROZEN = "the backbone is frozen, and no `init_from` names weights for it: it stays as its plugin builds it"
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        path: The run folder.
+        best: The step of the selected weights, and the value of the monitored metric on `val`.
+        test: The scores on `test`, if there is one.
+        history: Every line of `metrics.jsonl`.
+        model: The selected weights as a model without the auxiliary parts.
+        rank: Which process this is: the first, 0, has written the files and reports.
+        stages: What each stage came to, by name, if the spec has stages; everything above but `path` is then as in
+            the last of them.
+    """
+
+    path: Path
+    best: Mapping[str, Any]
+    test: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    model: TrainedModel
+    rank: int = 0
+    stages: Mapping[str, RunResult] = attrs.field(factory=dict)
+
+
+def describe(folder: RunFolder, spec: Spec, data: Any, fabric: Any) -> None:
+    """Write what the run is, before its first step."""
+    from auxlearn.training.folder import environment, plugins_of
+    from auxlearn.training.session import shape_of
+
+    folder.write("spec.json", {**spec.given, "name": spec.name, "seed": spec.seed})
+    folder.write("resolved.json", spec.resolved)
+    folder.write(
+        "manifest.json",
+        {
+            "seed": spec.seed,
+            "root": str(Path(spec.root).resolve()),
+            "data": {"fingerprint": data.fingerprint, "shape": shape_of(data).to_json()},
+            "device": str(fabric.device),
+            "processes": fabric.world_size,
+            "plugins": plugins_of(spec),
+            **environment(),
+        },
+    )
+    if data.drawn is not None:
+        folder.write("drawn.json", {"train": list(data.drawn)})
+
+
+def train(
+    spec: Spec, data: Any, fabric: Any, folder: RunFolder, reporter: Reporter | None, *, resuming: bool = False
+) -> RunResult:
+    """Train and score; `resuming` goes on from the newest checkpoint."""
+    from auxlearn.results.model import TrainedModel
+    from auxlearn.training.initial import take_over
+    from auxlearn.training.progress import Logged, Silent
+    from auxlearn.training.session import make_fit, shape_of
+
+    told = Logged(reporter or Silent(), folder.path / "train.log") if fabric.is_global_zero else Silent()
+    restoring = resuming and bool(folder.checkpoints.steps())
+    fit = make_fit(spec, data, fabric, folder, told, restoring=restoring)
+    if spec.init_from is not None and not restoring:
+        take_over(fit.trainer.learner, spec.init_from, spec.root, folder.path)
+    if resuming:
+        fit.resume()
+    if fit.finished:
+        told.say("all steps are done already; scoring once more")
+    frozen = spec.backbone.keys.freeze and spec.init_from is None
+    for note in (*data.notes, *([_FROZEN] if frozen else ())):
+        told.say(f"note: {note}")
+    fit.train()
+    test = fit.finish()
+    best = _best(fit)
+    if fabric.is_global_zero:
+        folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best)
+    model = TrainedModel.of(fit.trainer.scored, fit.trainer.learner.augmentation.preprocess, shape_of(data))
+    history = fit.recorder.history()
+    return RunResult(path=folder.path, best=best, test=test, history=history, model=model, rank=fabric.global_rank)
+
+
+def _best(fit: Fit) -> dict[str, Any]:
+    chosen = fit.selection
+    if chosen.step is None:
+        fit.reporter.say("nothing to select by: the last weights count as the best")
+    return {
+        "step": fit.selected_step,
+        "metric": None if chosen.monitor is None or chosen.step is None else chosen.monitor.metric,
+        "value": chosen.value,
+    }
+
+
+@contextlib.contextmanager
+def working(folder: RunFolder, *, first: bool) -> Iterator[None]:
+    """Hold the folder's lock, and leave its `status.json` with what ended the run."""
+    if not first:
+        yield
+        return
+    folder.lock()
+    try:
+        yield
+    except AuxlearnError as error:
+        if folder.read("status.json", missing={}).get("state") != "interrupted":
+            folder.status("failed", error=str(error))
+        raise
+    finally:
+        folder.unlock()
