@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import attrs
 
@@ -86,8 +86,8 @@ def _joined(parts: Sequence[Part], params: Pose300WLpParams, context: DataContex
     root = os.path.commonpath(folders)
     rows = []
     for folder, (_, own) in zip(folders, parts, strict=True):
-        below = Path(os.path.relpath(folder, root)).as_posix()
-        rows += [attrs.evolve(row, path=f"{below}/{row.path}") for row in own]
+        below = PurePosixPath(Path(os.path.relpath(folder, root)).as_posix())
+        rows += [attrs.evolve(row, path=str(below / row.path)) for row in own]
     return TableSource(rows, root=root, targets={"pose": POSE}, size=context.size, fit=params.fit)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = [
     "AGES_ADIENCE",
     "AGES_FAIRFACE",
-    "ANGLES",
     "ATTRIBUTES",
     "CK_PLUS",
     "FER2013",
@@ -18,8 +17,6 @@ __all__ = [
 
 GENDERS = ("female", "male")
 """The same order for every data set, so that several can share a head."""
-
-ANGLES = ("yaw", "pitch", "roll")
 
 FER2013 = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 """Labels 0 to 6 of FER2013, by their AffectNet names."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from auxlearn.data import DataContext, TableRow, TableSource, TargetInfo
+from auxlearn_faces.params import ANGLES
 from auxlearn_faces.readers.layout import Layout
-from auxlearn_faces.readers.names import ANGLES, GENDERS
+from auxlearn_faces.readers.names import GENDERS
 from auxlearn_faces.readers.params import ImageParams
 
 __all__ = ["AGE", "GENDER", "POSE", "classes", "make_source"]
