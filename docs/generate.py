@@ -33,6 +33,7 @@ HEADINGS = {
     "optimizer": "Optimizers",
     "schedule": "Schedules",
     "exporter": "Export formats",
+    "preset": "Presets",
 }
 
 
