@@ -15,5 +15,5 @@ def derive_seed(*parts: object) -> int:
     >>> derive_seed(0, "puzzle", 3) == derive_seed(0, "puzzle3")
     False
     """
-    text = "\x1f".join(str(part) for part in parts).encode()
+    text = "\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

@@ -66,6 +66,59 @@ def test_split_refuses_what_does_not_divide():
         make(5).split(2)
 
 
+def mixed(labelled, unlabelled):
+    """Return a batch whose rows have the numbers of `make`, the last of them without targets."""
+    whole = make(labelled + unlabelled)
+    return Batch(
+        inputs=whole.inputs,
+        targets={name: t[:labelled] for name, t in whole.targets.items()},
+        present={**{name: t[:labelled] for name, t in whole.present.items()}, "inputs/audio": whole.ids % 3 > 0},
+        ids=whole.ids,
+        labelled=labelled,
+    )
+
+
+def holds(batch, wanted, labelled):
+    """Assert that `batch` has the rows `wanted` of `mixed`, of which the first come with their targets."""
+    assert len(batch) == len(wanted)
+    assert batch.ids.tolist() == [100 + row for row in wanted]
+    assert batch.inputs["audio"].flatten().tolist() == [10.0 * row for row in wanted]
+    assert batch.present["inputs/audio"].tolist() == [(100 + row) % 3 > 0 for row in wanted]
+    assert batch.targets["kind"].tolist() == [row % 3 for row in wanted[:labelled]]
+    assert batch.has("kind").tolist() == [row % 2 == 0 for row in wanted[:labelled]]
+    assert batch.has("pose").tolist() == [True] * labelled
+    assert batch.labelled == (None if labelled == len(wanted) else labelled)
+    assert batch.parts == (() if labelled == len(wanted) else (labelled, len(wanted) - labelled))
+
+
+@given(st.integers(0, 5), st.integers(1, 5), st.data())
+def test_labelled_rows_stay_first_and_the_others_have_no_targets(labelled, unlabelled, data):
+    batch, total = mixed(labelled, unlabelled), labelled + unlabelled
+    first, last = sorted(data.draw(st.tuples(st.integers(0, total), st.integers(0, total))))
+    holds(batch.take(slice(first, last)), list(range(first, last)), max(0, min(last, labelled) - first))
+    known = data.draw(st.lists(st.integers(0, labelled - 1), max_size=4)) if labelled else []
+    other = data.draw(st.lists(st.integers(labelled, total - 1), max_size=4))
+    rows = torch.tensor(known + other, dtype=torch.long)
+    holds(batch.take(rows, labelled=len(known)), known + other, len(known))
+    holds(batch.take(rows), known + other, 0)
+    holds(batch.map(torch.clone), list(range(total)), labelled)
+
+
+@given(st.integers(1, 4), st.integers(0, 3), st.integers(1, 3))
+def test_each_part_of_a_split_has_its_share_of_either_stream(parts, labelled, unlabelled):
+    for number, part in enumerate(mixed(parts * labelled, parts * unlabelled).split(parts)):
+        known = list(range(number * labelled, (number + 1) * labelled))
+        first = parts * labelled + number * unlabelled
+        holds(part, known + list(range(first, first + unlabelled)), labelled)
+
+
+def test_mixed_batches_refuse_what_they_cannot_keep_apart():
+    with pytest.raises(ValueError, match="divide the 3 labelled and 2 other rows of the batch, found 2"):
+        mixed(3, 2).split(2)
+    with pytest.raises(ValueError, match="slice of step 1"):
+        mixed(2, 2).take(slice(0, 4, 2))
+
+
 def test_moving_a_batch_moves_everything():
     batch = make(3)
     there = batch.to(torch.device("meta"))

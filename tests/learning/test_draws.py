@@ -152,3 +152,39 @@ def test_seeds_are_a_function_of_their_parts(one, other):
     assert 0 <= derive_seed(*one) < 2**63
     if [str(part) for part in one] != [str(part) for part in other]:
         assert derive_seed(*one) != derive_seed(*other)
+
+
+KINDS = {
+    "uniform": lambda draws, rows: draws.uniform(rows, 3),
+    "normal": lambda draws, rows: draws.normal(rows, 3),
+    "integers": lambda draws, rows: draws.integers(rows, 3, high=100),
+    "permutations": lambda draws, rows: draws.permutations(rows, 5),
+    "on_device": lambda draws, rows: draws.on_device(rows, lambda joint: torch.randn(joint, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3))
+def test_unlabelled_rows_have_draws_of_their_own(kind, labelled, unlabelled, world):
+    def of(rows, **place):
+        return KINDS[kind](Draws(seed=3, name="puzzle", step=5, **place), rows)
+
+    rows = labelled + unlabelled
+    joint = of(world * rows, parts=(world * labelled, world * unlabelled))
+    assert torch.equal(joint[: world * labelled], of(world * labelled))  # as if there were no others
+    parts = (labelled, unlabelled)
+    own = [of(rows, rank=rank, world=world, parts=parts) for rank in range(world)]
+    assert torch.equal(torch.cat([one[:labelled] for one in own]), joint[: world * labelled])
+    assert torch.equal(torch.cat([one[labelled:] for one in own]), joint[world * labelled :])
+
+
+def test_streams_draw_differently_and_twice_differently():
+    draws = Draws(seed=0, name="puzzle", step=0, parts=(4, 4))
+    first, second = draws.uniform(8), draws.uniform(8)
+    assert len(set(torch.cat([first, second]).tolist())) == 16
+    assert torch.equal(draws.child("x").uniform(8)[:4], Draws(seed=0, name="puzzle/x", step=0).uniform(4))
+    several = Draws(seed=0, name="puzzle", step=0, parts=(4, 4)).uniform(16)  # two of each row
+    assert torch.equal(several[:8], Draws(seed=0, name="puzzle", step=0).uniform(8))
+    assert torch.equal(  # what is no number of rows is drawn as without streams
+        Draws(seed=0, name="puzzle", step=0, parts=(4, 4)).uniform(3), Draws(seed=0, name="puzzle", step=0).uniform(3)
+    )
