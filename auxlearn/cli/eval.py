@@ -14,9 +14,16 @@ def add(subparsers: Any) -> None:
     """Add the command to the parser."""
     text = "Score a split of the data again, with the saved weights of a run."
     parser = subparsers.add_parser("eval", help="score a split again, with saved weights", description=text)
-    parser.add_argument("path", metavar="RUN", help="the run folder")
+    parser.add_argument("path", metavar="RUN", help="the run folder, or that of one of its stages (default: the last)")
     parser.add_argument("--split", default="test", help="the split to score (default: test)")
     parser.add_argument("--which", default="best", metavar="best|last|STEP", help="which weights (default: best)")
+    parser.add_argument(
+        "--knn",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="also score the features by nearest neighbours among the training rows (may be repeated)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -24,12 +31,13 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from auxlearn import api
+    from auxlearn.spec.models import Knn
     from auxlearn.training.devices import keep_freed_memory
     from auxlearn.training.recorder import finite_json
 
     keep_freed_memory()
     loaded = api.load_run(args.path, which=args.which, registry=args.registry())
-    scores = loaded.score(args.split)
+    scores = loaded.score(args.split, knn={target: Knn() for target in args.knn})
     if args.json:
         facts = {"path": str(loaded.path), "step": loaded.step, "split": args.split, "scores": scores}
         print(json.dumps(finite_json(facts), allow_nan=False))
@@ -48,7 +56,7 @@ def _table(scores: Mapping[str, Any]) -> str:
 
     rows = []
     for name, value in scores.items():
-        task, _, metric = name.partition("/")
+        task, _, metric = name.rpartition("/")
         rows.append((task, metric, f"{value:.4f}" if isinstance(value, float) else str(value)))
     return table(rows, ("TASK", "METRIC", "VALUE"))
 

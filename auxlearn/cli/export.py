@@ -17,7 +17,7 @@ def add(subparsers: Any) -> None:
         "trained model before it is reported. `auxlearn plugins` lists the formats."
     )
     parser = subparsers.add_parser("export", help="write the trained model for use elsewhere", description=text)
-    parser.add_argument("path", metavar="RUN", help="the run folder")
+    parser.add_argument("path", metavar="RUN", help="the run folder, or that of one of its stages (default: the last)")
     parser.add_argument("--format", required=True, help="state_dict, torch_export, onnx, or the format of a plugin")
     parser.add_argument("--part", default="model", metavar="model|backbone", help="what of it (default: model)")
     parser.add_argument("--task", metavar="NAME", help="the primary task, for a format that holds one of several")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,24 +49,38 @@ def run(args: argparse.Namespace) -> int:
 
 def report(result: RunResult, *, as_json: bool) -> None:
     """Print where everything lies, and the scores."""
-    last: Mapping[str, Any] = next((line for line in reversed(result.history) if line["kind"] == "val"), {})
-    scores = {name: value for name, value in last.items() if name not in ("kind", "step", "epoch")}
     if as_json:
-        facts = {"path": str(result.path), "best": result.best, "val": scores, "test": result.test}
+        facts = _facts(result)
+        if result.stages:
+            facts["stages"] = {name: _facts(part) for name, part in result.stages.items()}
         print(json.dumps(_finite(facts), allow_nan=False))
         return
+    for name, part in (result.stages or {"": result}).items():
+        if name:
+            print(f"stage {name}")
+        for line in _lines(part):
+            print(line)
+    print(f"next              auxlearn export {result.path} --format state_dict")
+
+
+def _facts(result: RunResult) -> dict[str, Any]:
+    last: Mapping[str, Any] = next((line for line in reversed(result.history) if line["kind"] == "val"), {})
+    scores = {name: value for name, value in last.items() if name not in ("kind", "step", "epoch")}
+    return {"path": str(result.path), "best": result.best, "val": scores, "test": result.test}
+
+
+def _lines(result: RunResult) -> Iterator[str]:
     best = result.best
     chosen = f"step {best['step']}" + (f", {best['metric']} {best['value']:.4f} on val" if best["metric"] else "")
-    print(f"selected weights  {chosen}")
+    yield f"selected weights  {chosen}"
     for name, value in result.test.items():
         if isinstance(value, float):
-            print(f"test              {name} {value:.4f}")
-    print(f"run folder        {result.path}")
-    print(f"numbers           {result.path / 'metrics.jsonl'}")
-    print(f"checkpoints       {result.path / 'checkpoints'}")
+            yield f"test              {name} {value:.4f}"
+    yield f"run folder        {result.path}"
+    yield f"numbers           {result.path / 'metrics.jsonl'}"
+    yield f"checkpoints       {result.path / 'checkpoints'}"
     if (result.path / "figures").is_dir():
-        print(f"figures           {result.path / 'figures'}")
-    print(f"next              auxlearn export {result.path} --format state_dict")
+        yield f"figures           {result.path / 'figures'}"
 
 
 def _finite(value: Any) -> Any:

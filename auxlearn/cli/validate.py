@@ -66,13 +66,18 @@ def _print(value: dict[str, Any]) -> None:
 
 
 def _summary(path: str, spec: Spec) -> str:
+    stages = [f"stage {stage.stage}\n{_components(stage)}" for stage in spec.stages]
+    return "\n".join([f"{path} is valid", *(stages or [_components(spec)])])
+
+
+def _components(spec: Spec) -> str:
     from auxlearn.cli.tables import table
 
     rows = [_row(name, getattr(spec, name)) for name in ("data", "augment", "backbone")]
     for section in ("primary", "pretext"):
         rows += [_row(f"{section} {name}", choice) for name, choice in getattr(spec, section).items()]
     rows += [_row(name, getattr(spec, name)) for name in ("balance", "optimizer", "schedule")]
-    return f"{path} is valid\n" + table(rows, ("SECTION", "TYPE", "FROM"))
+    return table(rows, ("SECTION", "TYPE", "FROM"))
 
 
 def _row(name: str, choice: Choice) -> tuple[str, str, str]:

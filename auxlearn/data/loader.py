@@ -149,6 +149,7 @@ def eval_loader(
     split: str,
     batch_size: int,
     *,
+    rows: Sequence[int] | None = None,
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
@@ -161,13 +162,15 @@ def eval_loader(
         source: Where the rows come from.
         split: The split to read.
         batch_size: Rows of a batch of this process; the last may have fewer.
+        rows: Those to read, instead of all.
         rank: Index of this process.
         world: Number of processes.
         workers: Processes that read; 0 reads in this one.
         timeout: Seconds after which a worker that gives no batch is an error; 0 waits for ever.
         pin: Put batches into page-locked memory.
     """
-    own = range(rank, len(source.dataset(split)), world)  # type: ignore[arg-type]
+    every = range(len(source.dataset(split))) if rows is None else rows  # type: ignore[arg-type]
+    own = every[rank::world]
     batches = [[(0, index) for index in own[i : i + batch_size]] for i in range(0, len(own), batch_size)]
     return Loader(source, split, batches, workers=workers, timeout=timeout, pin=pin)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import attrs
+import numpy as np
 
 from auxlearn.data.batch import Batch
 from auxlearn.data.cache import Cached, cache_folder
@@ -19,6 +20,7 @@ from auxlearn.data.selection import Selection
 from auxlearn.data.source import DataSource
 from auxlearn.data.unlabelled import Unlabelled, second_stream, unlabelled_leaks
 from auxlearn.errors import DataError, Problem
+from auxlearn.seeds import derive_seed
 from auxlearn.spec.models import DataKeys, UnlabelledKeys
 
 __all__ = ["Prepared", "prepare"]
@@ -112,12 +114,37 @@ class Prepared:
             self.source, order, workers=self._workers, timeout=self.keys.timeout, pin=pin, unlabelled=second
         )
 
-    def eval_loader(self, split: str, batch_size: int, *, rank: int = 0, world: int = 1, pin: bool = False) -> Loader:
+    def draw(self, target: str, rows: int | None) -> tuple[int, ...]:
+        """Return the numbers of training rows with a label `target`, drawn by the seed, ascending.
+
+        Where the source does not say ahead which rows have a label, they are drawn from all rows.
+
+        Args:
+            target: The target.
+            rows: How many; None for all.
+        """
+        labels = self.source.labels("train", target)
+        generator = np.random.Generator(np.random.PCG64(derive_seed(self.seed, "draw")))
+        order = generator.permutation(self.rows("train")).tolist()
+        known = order if labels is None else [row for row in order if labels[row] is not None]
+        return tuple(sorted(known[:rows]))
+
+    def eval_loader(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        rows: Sequence[int] | None = None,
+        rank: int = 0,
+        world: int = 1,
+        pin: bool = False,
+    ) -> Loader:
         """Return this process's rows of `split`, each once and in order: `rank, rank + world, ...`.
 
         Args:
             split: The split to read.
             batch_size: Rows of a batch of this process; the last may have fewer.
+            rows: Those to read, instead of all.
             rank: Index of this process.
             world: Number of processes.
             pin: Put batches into page-locked memory.
@@ -126,6 +153,7 @@ class Prepared:
             self.source,
             split,
             batch_size,
+            rows=rows,
             rank=rank,
             world=world,
             workers=self._workers,

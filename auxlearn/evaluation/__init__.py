@@ -1,6 +1,9 @@
 """Scoring a split, and choosing the best weights by it."""
 
+from auxlearn.evaluation.knn import Bank as Bank
+from auxlearn.evaluation.knn import Neighbours as Neighbours
+from auxlearn.evaluation.knn import remember as remember
 from auxlearn.evaluation.score import score as score
 from auxlearn.evaluation.selection import Selection as Selection
 
-__all__ = ["Selection", "score"]
+__all__ = ["Bank", "Neighbours", "Selection", "remember", "score"]

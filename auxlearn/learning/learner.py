@@ -112,10 +112,7 @@ class Learner(nn.Module):
         if freeze_backbone:
             backbone.requires_grad_(False)
             backbone.eval()
-        if self.balancer.needs == "gradients":
-            raise ValueError("Balancers that need gradients are not supported, found `needs = 'gradients'`.")
-        if self.balancer.needs != "nothing" and backward_mode == "accumulate":
-            raise ValueError(f"Parameter `backward_mode` should be 'together' for {type(self.balancer).__name__}.")
+        _check_balancer(self.balancer, backward_mode)
 
     def train(self, mode: bool = True) -> Learner:
         """Set training or evaluation mode; a frozen backbone stays in evaluation mode."""
@@ -270,6 +267,13 @@ class Learner(nn.Module):
 def in_channels_last(tensor: Tensor) -> Tensor:
     """Return images in the memory format in which convolutions are fastest, anything else as it is."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def _check_balancer(balancer: Balancer, backward_mode: str) -> None:
+    if balancer.needs == "gradients":
+        raise ValueError("Balancers that need gradients are not supported, found `needs = 'gradients'`.")
+    if balancer.needs != "nothing" and backward_mode == "accumulate":
+        raise ValueError(f"Parameter `backward_mode` should be 'together' for {type(balancer).__name__}.")
 
 
 def _checked(result: object, key: LossKey) -> TaskResult:

@@ -14,7 +14,7 @@ import attrs
 import torch
 
 from auxlearn.errors import CheckpointError, DataError, Problem, nearest
-from auxlearn.evaluation import score
+from auxlearn.evaluation import remember, score
 from auxlearn.learning.identity import Identity
 from auxlearn.registry import Registry, discover
 from auxlearn.results.answers import Answer
@@ -24,6 +24,7 @@ from auxlearn.results.model import TrainedModel
 from auxlearn.results.predictor import Images
 from auxlearn.results.rebuilding import build_model, kept_sections, load_weights
 from auxlearn.spec import load_spec
+from auxlearn.spec.models import Knn
 from auxlearn.training.build import DataShape
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.initial import find_checkpoint, kept_weights
@@ -139,16 +140,21 @@ class LoadedRun:
             "val": {name: v for name, v in next(scored, {}).items() if "/" in name and isinstance(v, float)},
         }
 
-    def score(self, split: str = "test") -> dict[str, Any]:
+    def score(self, split: str = "test", *, knn: Mapping[str, Knn] | None = None) -> dict[str, Any]:
         """Return the metrics of each task on `split`, computed anew as training computes them.
+
+        Args:
+            split: The split.
+            knn: Class targets to score by nearest neighbours among the training rows, besides those of the spec.
 
         Raises:
             DataError: If the data is not there, or has no such split.
         """
         from auxlearn.training.session import fabric_of, make_feed, prepare_data
 
-        if not self.spec["primary"]:
-            raise DataError(Problem(where=str(self.path), what="the run has no primary task that could be scored"))
+        if not self.spec["primary"] and not knn and not self.spec["evaluate"]["knn"]:
+            what = "the run has no primary task that could be scored"
+            raise DataError(Problem(where=str(self.path), what=what, fix="score its features by nearest neighbours"))
         spec = load_spec(_scorable(self.spec), registry=self.registry)
         spec = attrs.evolve(spec, root=RunFolder(self.path).read("manifest.json")["root"])
         data = prepare_data(spec)
@@ -157,23 +163,23 @@ class LoadedRun:
             raise DataError(Problem(where=str(self.path), what=what, allowed=known, meant=nearest(split, data.splits)))
         fabric = fabric_of(spec)
         feed = make_feed(spec, data, fabric)
+        banks, size = feed.banks({**spec.evaluate.knn, **(knn or {})}), spec.evaluate.batch_size
         model = copy.deepcopy(self.model).to(fabric.device)
         if spec.train.channels_last:
             model.to(memory_format=torch.channels_last)
-        return score(
-            model.backbone,
-            dict(model.tasks()),
-            Identity(model.preprocess),
-            feed.evaluation(split, spec.evaluate.batch_size),
-            device=fabric.device,
-            precision=fabric.autocast,
-        )
+        augmentation = Identity(model.preprocess)
+        how: dict[str, Any] = {"device": fabric.device, "precision": fabric.autocast}
+        near = remember(model.backbone, augmentation, feed.remembered(banks, size), banks, **how) if banks else None
+        rows = feed.evaluation(split, size)
+        return score(model.backbone, dict(model.tasks()), augmentation, rows, neighbours=near, **how)
 
 
 def _scorable(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a resolved spec that says what to score, for one process."""
     data = {**spec["data"], "unlabelled": None}
     kept = {**kept_sections(spec), "data": data, "evaluate": spec["evaluate"]}
+    if not spec["primary"]:  # a spec has some task
+        kept["pretext"] = spec["pretext"]
     return {**kept, "train": {**spec["train"], "devices": 1, "nodes": 1, "strategy": "auto", "accumulate": 1}}
 
 

@@ -159,6 +159,14 @@ def _check_monitor(assembly: Assembly) -> Found:
     keys: EvaluateKeys = assembly.plain["evaluate"]
     task, slash, _ = keys.monitor.metric.partition("/") if keys.monitor else ("", "", "")
     names = [name for _, name in _tasks(assembly)]
+    if slash and task == "knn" and task not in names:
+        target, known = str(keys.monitor and keys.monitor.metric).split("/")[1], list(keys.knn)
+        if target not in known:
+            what = f'no target "{escape(target)}" is scored by nearest neighbours'
+            fix = 'add it to "knn" in "evaluate"'
+            problem = Problem(what=what, allowed=", ".join(known) or None, meant=nearest(target, known), fix=fix)
+            yield ("evaluate", "monitor", "metric"), problem
+        return
     if slash and task not in names:
         what = f'there is no task "{escape(task)}"'
         problem = Problem(what=what, allowed=", ".join(names) or None, meant=nearest(task, names))

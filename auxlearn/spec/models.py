@@ -13,6 +13,7 @@ import attrs
 
 from auxlearn.registry import Provider, option
 from auxlearn.spec.arrangement import Arrangement, Ramp
+from auxlearn.spec.scoring import EvaluateKeys, Knn, Monitor
 
 __all__ = [
     "Arrangement",
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluateKeys",
     "Folds",
     "InitFrom",
+    "Knn",
     "LogKeys",
     "Monitor",
     "OptimizerKeys",
@@ -200,25 +202,6 @@ class CheckpointKeys:
     every_minutes: float | None = option(None, gt=0, help="Save when so many minutes have passed since the last.")
     keep_last: int = option(2, ge=1, help="How many of the newest checkpoints to keep.")
     keep_best: bool = option(True, help="Keep the checkpoint with the best monitored metric.")
-
-
-@attrs.frozen(kw_only=True)
-class Monitor:
-    """The metric that says which checkpoint is the best."""
-
-    metric: str = option(help="E.g. `emotion/accuracy`: task and metric, on `val`.")
-    mode: Literal["max", "min"] = option("max", help="Whether more or less is better.")
-
-
-@attrs.frozen(kw_only=True)
-class EvaluateKeys:
-    """`evaluate`: scoring during and after training."""
-
-    every_epochs: int = option(1, ge=1, help="Score `val` after every so many epochs, and at the end.")
-    batch_size: int | None = option(None, ge=1, help="Rows scored at once; null: as in training.")
-    monitor: Monitor | None = option(None, help="Null: the first metric of the first primary task.")
-    patience: int | None = option(None, ge=1, help="Stop after so many scorings without improvement.")
-    test: bool = option(True, help="Score `test` once, at the end, with the selected weights.")
 
 
 @attrs.frozen(kw_only=True)

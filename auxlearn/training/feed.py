@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from auxlearn.data import Batch, Prepared
-from auxlearn.spec.models import Epoch
+from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.evaluation import Bank
+from auxlearn.spec.models import Epoch, Knn
 
 __all__ = ["Feed"]
 
@@ -95,6 +97,33 @@ class Feed:
         """Return every row of `split` that is this process's, once."""
         rows = batch_size or -(-self.batch_size // self.world)
         return iter(self.data.eval_loader(split, rows, rank=self.rank, world=self.world, pin=self.pin))
+
+    def banks(self, settings: Mapping[str, Knn]) -> dict[str, Bank]:
+        """Return what nearest neighbours have to remember for each target.
+
+        Raises:
+            SpecError: If the data has no such class target.
+        """
+        known = {name: len(info.names) for name, info in self.data.source.targets.items() if info.kind == "class"}
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            what, allowed = "the data has no such class target", ", ".join(known) or "none"
+            raise SpecError(
+                [
+                    Problem(where=f"/evaluate/knn/{name}", what=what, allowed=allowed, meant=nearest(name, known))
+                    for name in unknown
+                ]
+            )
+        return {
+            name: Bank(keys=keys, classes=known[name], rows=self.data.draw(name, keys.rows))
+            for name, keys in settings.items()
+        }
+
+    def remembered(self, banks: Mapping[str, Bank], batch_size: int | None) -> Iterator[Batch]:
+        """Return the training rows of the banks that are this process's, as for evaluation."""
+        rows = sorted(set().union(*(bank.rows for bank in banks.values())))
+        size = batch_size or -(-self.batch_size // self.world)
+        return iter(self.data.eval_loader("train", size, rows=rows, rank=self.rank, world=self.world, pin=self.pin))
 
     def named(self, batch: Batch) -> str:
         """Return the names of some rows of a training batch, for a message."""

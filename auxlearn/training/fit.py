@@ -102,7 +102,7 @@ class Fit:
         self._draw()
         if self.is_first and not self.checkpoint.keep_best:
             self._prune(keep_best=False)
-        if not self.evaluate.test or "test" not in self.feed.splits or not self.trainer.learner.primary:
+        if not self.evaluate.test or not self._can_score("test"):
             return {}
         scored = self.score("test")
         if self.is_first:
@@ -122,8 +122,13 @@ class Fit:
         return self.trainer.steps if self.selection.step is None else self.selection.step
 
     def score(self, split: str) -> dict[str, Any]:
-        """Return the metrics of the primary tasks on `split`."""
-        return self.trainer.score(self.feed.evaluation(split, self.evaluate.batch_size))
+        """Return the metrics of the primary tasks and of nearest neighbours on `split`."""
+        size, banks = self.evaluate.batch_size, self.feed.banks(self.evaluate.knn)
+        near = self.trainer.remember(self.feed.remembered(banks, size), banks) if banks else None
+        return self.trainer.score(self.feed.evaluation(split, size), near)
+
+    def _can_score(self, split: str) -> bool:
+        return split in self.feed.splits and bool(self.trainer.learner.primary or self.evaluate.knn)
 
     def _step(self, batches: Iterator[Batch]) -> None:
         step = self.trainer.steps
@@ -166,7 +171,7 @@ class Fit:
 
     def _evaluate(self, step: int) -> bool:
         """Score `val`; return whether it is the best so far."""
-        if "val" not in self.feed.splits or not self.trainer.learner.primary:
+        if not self._can_score("val"):
             return False
         scored = self.score("val")
         if self.is_first:

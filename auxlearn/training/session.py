@@ -125,7 +125,7 @@ def make_fit(
         ),
         reporter=reporter,
         selection=Selection(
-            monitor=spec.evaluate.monitor or default_monitor(primary),  # type: ignore[arg-type]
+            monitor=spec.evaluate.monitor or default_monitor(primary, trainer.learner.probes, spec.evaluate.knn),  # type: ignore[arg-type]
             patience=spec.evaluate.patience,
         ),
         total=total_steps(spec, feed),
@@ -142,13 +142,16 @@ def rehearse(spec: Spec, data: Prepared) -> None:
     require_loggers(spec)
     fabric = Fabric(accelerator="cpu", devices=1)
     feed = make_feed(spec, data, fabric)
+    banks = feed.banks(spec.evaluate.knn)
     spec = attrs.evolve(spec, train=attrs.evolve(spec.train, compile=False))
     trainer = make_trainer(spec, build_learner(spec, shape_of(data)), feed, fabric)
     try:
         trainer.step(next(iter(feed.train(0))), epoch=_latest_start(spec))
+        few = {target: attrs.evolve(bank, rows=bank.rows[: feed.batch_size]) for target, bank in banks.items()}
+        near = trainer.remember(feed.remembered(few, None), few) if few else None
         scored: dict[str, Any] = {}
         for split in (s for s in ("val", "test") if s in feed.splits):
-            scored = trainer.score([next(feed.evaluation(split, None))])
+            scored = trainer.score([next(feed.evaluation(split, None))], near)
         if scored and spec.evaluate.monitor is not None:
             Selection(monitor=spec.evaluate.monitor).take(0, scored)
     except AuxlearnError:

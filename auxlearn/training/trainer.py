@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError
-from auxlearn.evaluation import score
+from auxlearn.evaluation import Bank, Neighbours, remember, score
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.learner import Learner, in_channels_last
@@ -91,11 +91,7 @@ class Trainer:
         self._equalise_norms = NormAverage(self.fabric, learner)
         precision = self.fabric.strategy.precision
         self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
-        # Those of the probes are clipped on their own, so that nothing else learns less because of them.
-        watching = {id(p) for name in learner.probes for p in learner.primary[name].parameters()}
-        trained = [p for p in learner.parameters() if p.requires_grad]
-        parts = [p for p in trained if id(p) not in watching], [p for p in trained if id(p) in watching]
-        self._parameters = [part for part in parts if part]
+        self._parameters = _clipped_together(learner)
         self.steps = 0
         self.updates = 0
         self.skips = 0
@@ -160,13 +156,30 @@ class Trainer:
         self.steps += 1
         return attrs.evolve(result, seconds=time.perf_counter() - begin)
 
-    def score(self, batches: Iterable[Batch]) -> dict[str, Any]:
-        """Return the metrics of the primary tasks on `batches` by `"<task>/<metric>"`, with the scored weights."""
+    def remember(self, batches: Iterable[Batch], banks: Mapping[str, Bank]) -> dict[str, Neighbours]:
+        """Return the nearest neighbours of each target among `batches`, by the features of the scored weights."""
+        return remember(
+            self.scored["backbone"],  # type: ignore[arg-type]
+            self.learner.augmentation,
+            batches,
+            banks,
+            device=self.fabric.device,
+            precision=self.fabric.autocast,
+        )
+
+    def score(self, batches: Iterable[Batch], neighbours: Mapping[str, Neighbours] | None = None) -> dict[str, Any]:
+        """Return the metrics of the primary tasks on `batches` by `"<task>/<metric>"`, with the scored weights.
+
+        Args:
+            batches: Rows as the data gives them.
+            neighbours: What `remember` returned, to be scored too.
+        """
         return score(
             self.scored["backbone"],  # type: ignore[arg-type]
             dict(self.scored["primary"].items()),  # type: ignore[operator]
             self.learner.augmentation,
             batches,
+            neighbours=neighbours,
             device=self.fabric.device,
             precision=self.fabric.autocast,
         )
@@ -263,3 +276,11 @@ class Trainer:
             "training split; weights are those of the step before; fix: a lower optimizer/lr, optimizer/clip_norm, or "
             "a lower weight"
         )
+
+
+def _clipped_together(learner: Learner) -> list[list[nn.Parameter]]:
+    """Return the trained parameters, those of the probes apart: nothing else shall learn less because of them."""
+    watching = {id(p) for name in learner.probes for p in learner.primary[name].parameters()}
+    trained = [p for p in learner.parameters() if p.requires_grad]
+    parts = [p for p in trained if id(p) not in watching], [p for p in trained if id(p) in watching]
+    return [part for part in parts if part]

@@ -114,7 +114,10 @@ def test_what_a_chain_leaves_and_returns(tmp_path: Path) -> None:
     assert (result.best, result.test, result.history) == (last.best, last.test, last.history)
     assert result.best["metric"] == "kind/accuracy"
     assert result.stages["pretrain"].best["metric"] is None
-    assert [m for m in reporter.said if m.startswith("stage ")] == ["stage pretrain (1 of 2)", "stage finetune (2 of 2)"]
+    assert [m for m in reporter.said if m.startswith("stage ")] == [
+        "stage pretrain (1 of 2)",
+        "stage finetune (2 of 2)",
+    ]
 
 
 def test_each_stage_is_a_run_of_its_own(whole: Path, tmp_path: Path) -> None:
@@ -204,7 +207,9 @@ def test_a_linear_probe_leaves_the_backbone_as_it_was(tmp_path: Path) -> None:
     result = run(tmp_path / "r", chain(PRETRAIN, PROBE))
     before, after = (backbone(weights(tmp_path / "r" / stage)) for stage in ("pretrain", "probe"))
     assert_same(before, after)
-    assert not [k for k in RunFolder(tmp_path / "r" / "probe").checkpoints.load(15).optimizer if int(k.split(".")[0]) > 1]
+    assert not [
+        k for k in RunFolder(tmp_path / "r" / "probe").checkpoints.load(15).optimizer if int(k.split(".")[0]) > 1
+    ]
     assert result.test["kind/accuracy"] > 0.5
 
 
