@@ -2,6 +2,8 @@
 
 import builtins
 import json
+import math
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from auxlearn.data import DataContext, prepare
 from auxlearn.errors import DataError, PluginError
 from auxlearn.registry import CheckContext
 from auxlearn.spec.models import DataKeys, Folds, Split
+from auxlearn.testing import plugin
 from auxlearn_faces import auxlearn_data_sources, testing
 
 PROVIDERS = {provider.name: provider for provider in auxlearn_data_sources()}
@@ -214,8 +217,6 @@ ATTRIBUTES = "Anno/list_attr_celeba.txt"
     ],
 )
 def test_what_is_wrong_is_told_where_it_is(folders, tmp_path, name, changes, expected):
-    import re
-
     said = problems(name, altered(folders[name], tmp_path, changes))
     assert any(re.search(expected, line) for line in said), said
 
@@ -289,16 +290,33 @@ def test_listing_loads_neither_torch_nor_numpy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_run(folders, tmp_path):
+@pytest.mark.parametrize(
+    ("data", "primary", "scores"),
+    [
+        ({"type": "raf_db", "path": "raf_db"}, {"expression": {"type": "fer"}}, ["expression/accuracy"]),
+        (
+            {"type": "pose_300w_lp", "path": "pose_300w_lp", "aflw2000": "aflw2000"},
+            {"pose": {"type": "head_pose"}},
+            ["pose/mae"],
+        ),
+        (
+            {"type": "adience", "path": "adience", "fold": 3},
+            {"gender": {"type": "gender"}, "age_group": {"type": "classification", "target": "age_group"}},
+            ["gender/accuracy", "age_group/accuracy"],
+        ),
+    ],
+    ids=["expressions", "poses", "people"],
+)
+def test_a_run(folders, tmp_path, data, primary, scores):
     spec = {
         "auxlearn": 1,
-        "name": "raf_db",
-        "data": {"type": "raf_db", "path": "raf_db", "size": 32},
-        "backbone": {"type": "timm", "model": "test_resnet"},
-        "primary": {"expression": {"type": "fer"}},
+        "name": "small",
+        "data": {**data, "size": 16},
+        "backbone": {"type": "tiny"},
+        "primary": primary,
         "train": {"epochs": 1, "batch_size": 8},
     }
     path = folders["raf_db"].parent / "spec.json"
     path.write_text(json.dumps(spec))
-    result = auxlearn.run(path, out=tmp_path / "run")
-    assert 0 <= result.test["expression/accuracy"] <= 1
+    result = auxlearn.run(path, out=tmp_path / "run", plugins=[plugin])
+    assert all(math.isfinite(result.test[name]) for name in scores)

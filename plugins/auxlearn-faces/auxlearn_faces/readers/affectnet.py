@@ -129,7 +129,8 @@ def _lines(path: Path) -> Iterator[_Line]:
 
 
 def _cells(line: bytes) -> list[str]:
-    return next(csv.reader([line.decode("utf-8-sig", "replace")]))
+    text = line.decode("utf-8-sig", "replace").rstrip("\r\n")
+    return text.split(",") if '"' not in text else next(csv.reader([text]))  # the first is far faster
 
 
 def _complete(layout: Layout, path: Path, head: tuple[str, ...]) -> bool:
