@@ -47,6 +47,8 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
     ("pretext_task", "inpainting"): "auxlearn-inpainting",
     ("pretext_task", "puzzling"): "auxlearn-puzzling",
     ("pretext_task", "rotation"): "auxlearn-rotation",
+    ("pretext_task", "simclr"): "auxlearn-joint-embedding",
+    ("pretext_task", "barlow_twins"): "auxlearn-joint-embedding",
     **{
         ("preset", f"hmtl-{subject}{method}"): "auxlearn-hmtl"
         for subject in ("", "pose-", "gender-")
