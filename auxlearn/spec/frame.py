@@ -86,7 +86,7 @@ def _component(section: Section, registry: Registry) -> Schema:
     types = {found.full_name: _names(found, offers) for found in offers}
     schema: Schema = {
         "type": "object",
-        "properties": {"type": {"enum": [n for names in types.values() for n in names]}},
+        "properties": {"type": {"enum": [n for names in types.values() for n in names]}, **inside},
     }
     if section.default is None:
         schema["required"] = ["type"]
@@ -96,7 +96,7 @@ def _component(section: Section, registry: Registry) -> Schema:
         condition: Schema = {"type": "object", "properties": {"type": {"enum": names}}}
         if section.default not in names:
             condition["required"] = ["type"]
-        chosen = section_schema(section.keys, found.provider, {"enum": names}, inside)
+        chosen = section_schema(section.keys, found.provider, {"enum": names}, {key: {} for key in inside})
         schema["allOf"].append({"if": condition, "then": {**chosen, "description": found.provider.summary}})
     return schema if offers else {"type": "object", "required": ["type"]}
 

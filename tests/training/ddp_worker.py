@@ -83,6 +83,7 @@ class Scenario:
     trainer: dict = attrs.field(factory=dict)
     learner: dict = attrs.field(factory=dict)
     bright_step: int = -1
+    labelled: int | None = None
     epochs: float = 0.0
 
 
@@ -155,6 +156,17 @@ SCENARIOS = {
         norm=True,
         trainer={"ema": 0.5},
     ),
+    "unlabelled rows": Scenario(
+        pretext={"a": TinyPretext, "b": TinyPretext, "c": TinyPretext, "d": Contrast},
+        arrange={
+            "a": Arrangement(view="own", portion=0.5, weight=0.3, supervise=True),
+            "b": Arrangement(view="shared", portion=0.5, supervise=False),
+            "c": Arrangement(view="clean", portion=0.5),
+            "d": OWN,
+        },
+        labels=(1, 0, 1, 1),
+        labelled=4,
+    ),
     "stops": Scenario(pretext={"a": Breaks, "b": Contrast}, arrange={"a": OWN, "b": OWN}, norm=True, bright_step=1),
     "skips": Scenario(
         pretext={"a": Breaks}, arrange={"a": OWN}, bright_step=1, steps=3, trainer={"non_finite": "skip"}
@@ -180,14 +192,17 @@ def joint_batch(case: Scenario, step: int) -> Batch:
         images[-1] += 5  # a row of the last process
     return Batch(
         inputs={"image": images},
-        targets={"kind": torch.randint(0, 2, (ROWS,), generator=generator)},
+        targets={"kind": torch.randint(0, 2, (case.labelled or ROWS,), generator=generator)},
         present={"targets/kind": torch.tensor(case.labels, dtype=torch.bool)},
         ids=torch.arange(ROWS),
+        labelled=case.labelled,
     )
 
 
 def own_rows(batch: Batch, micros: int, rank: int, world: int) -> Batch:
     """Return this process's rows: of each micro-batch of the joint batch its share."""
+    if batch.labelled is not None:
+        return batch.split(world)[rank]
     rows = torch.arange(len(batch)).view(micros, world, -1)[:, rank].flatten()
     return batch.take(rows)
 

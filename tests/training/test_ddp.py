@@ -29,6 +29,7 @@ SCENARIOS = [
     "gathered",
     "gathered micro-batches",
     "batch statistics",
+    "unlabelled rows",
     "stops",
     "skips",
 ]

@@ -75,10 +75,7 @@ class Level(ImageAugmentation):
         """Return standard normal noise, drawn on the device, if the level has noise."""
         if not self.params.noise:
             return None
-        rows = len(images)
-        with draws.seeded(joint=True):
-            joint = torch.randn(draws.world * rows, *images.shape[1:], device=images.device)
-        return joint[draws.rank * rows : (draws.rank + 1) * rows]
+        return draws.on_device(len(images), lambda joint: torch.randn(joint, *images.shape[1:], device=images.device))
 
     def transform(self, images: Tensor, units: Mapping[str, Tensor], noise: Tensor | None) -> tuple[Tensor, Window]:
         """Return the images changed as the draws say, and which part of the source they show."""
