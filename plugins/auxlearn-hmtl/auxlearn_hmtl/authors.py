@@ -62,7 +62,7 @@ _SIAMESE: Json = {
 # model.py, loss.py and runs.py of the second repository
 _BARLOW: Json = {
     **_ONE_PASS,
-    "pretext": {"barlow": {"type": "barlow_twins", "off_diagonal": 5e-3, "view": "own", "weight": 1.0}},
+    "pretext": {"barlow": {"type": "barlow_twins", "redundancy": 5e-3, "view": "own", "weight": 1.0}},
     "optimizer": {"type": "timm", "name": "adabelief", "lr": 1e-4, "weight_decay": 0.0},
     "schedule": {"type": "constant"},
     "train": {"epochs": 80, "batch_size": 64},
