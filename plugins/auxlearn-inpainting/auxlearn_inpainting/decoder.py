@@ -15,11 +15,16 @@ __all__ = ["Decoder"]
 class Decoder(nn.Module):
     r"""Draw an image of any size from one feature map.
 
-    A 1 x 1 convolution to `width` channels, then one stage for each doubling of the resolution: a 1 x 1 convolution to
-    half the channels, resizing to the nearest neighbour, a depthwise 3 x 3 convolution, BatchNorm and SiLU. Each stage
-    resizes to $\lceil S / 2^k \rceil$ for the target's side S and the k doublings that are left, not by a factor of
-    two, so neither the side nor the stride of the backbone needs to fit. There are no skip connections from finer maps:
-    they would let the decoder copy, and the backbone learn nothing.
+    A 1 x 1 convolution to `width` channels, then one stage for each doubling of the resolution but the last: a 1 x 1
+    convolution to half the channels, resizing to the nearest neighbour, a depthwise 3 x 3 convolution, BatchNorm and
+    SiLU. The last doubling is a sub-pixel convolution ("Real-Time Single Image and Video Super-Resolution Using an
+    Efficient Sub-Pixel Convolutional Neural Network", [arXiv 1609.05158](https://arxiv.org/abs/1609.05158)): a stage at
+    full resolution would cost more than all others together. There are no skip connections from finer maps: they would
+    let the decoder copy, and the backbone learn nothing.
+
+    Each stage resizes to $\lceil S / 2^k \rceil$ for the target's side S and the k doublings that are left, not by a
+    factor of two, so neither the side nor the stride of the backbone needs to fit; of an odd side, the last row of
+    pixels is cut.
 
     The output goes through a sigmoid: it is always in [0, 1], as pixels are and as perceptual networks expect them.
 
@@ -56,17 +61,19 @@ class Decoder(nn.Module):
             found = {"channels": channels, "reduction": reduction, "width": width, "narrowest": narrowest}
             raise ValueError(f"Sizes of a decoder should be positive, found {found}.")
         doublings = math.ceil(math.log2(reduction))
-        widths = [max(min(narrowest, width), width >> index) for index in range(doublings + 1)]
+        widths = [max(min(narrowest, width), width >> index) for index in range(max(doublings, 1))]
+        self.doubles = 2 if doublings else 1
         self.enter = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.SiLU())
         self.stages = nn.ModuleList(_Stage(before, after, separable=separable) for before, after in pairwise(widths))
-        self.leave = nn.Conv2d(widths[-1], image_channels, 1)
+        self.leave = nn.Conv2d(widths[-1], image_channels * self.doubles**2, 3, padding=1)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Return the image of this height and width."""
         drawn = self.enter(features)
-        for left, stage in zip(range(len(self.stages) - 1, -1, -1), self.stages, strict=True):
-            drawn = stage(drawn, tuple(-(-side // 2**left) for side in size))
-        logits = self.leave(_resize(drawn, size))
+        for left, stage in zip(range(len(self.stages), 0, -1), self.stages, strict=True):
+            drawn = stage(drawn, _parts(size, 2**left))
+        logits = F.pixel_shuffle(self.leave(_resize(drawn, _parts(size, self.doubles))), self.doubles)
+        logits = logits[:, :, : size[0], : size[1]]
         image: Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
         return image
 
@@ -85,6 +92,11 @@ class _Stage(nn.Module):
     def forward(self, drawn: Tensor, size: tuple[int, int]) -> Tensor:
         smooth: Tensor = self.norm(self.smooth(_resize(self.mix(drawn), size)))
         return F.silu(smooth, inplace=True)
+
+
+def _parts(size: tuple[int, int], parts: int) -> tuple[int, int]:
+    """Return the size divided by `parts`, rounded up."""
+    return -(-size[0] // parts), -(-size[1] // parts)
 
 
 def _resize(drawn: Tensor, size: tuple[int, int]) -> Tensor:

@@ -97,9 +97,9 @@ def test_builds_what_the_settings_say():
     assert isinstance(task, Inpainting)
     assert (task.level, task.fill, task.pixel, task.unmasked) == (0, "zero", "ssim", 0.5)
     assert task.decoder.enter[0].in_channels == 6
-    assert [stage.norm.num_features for stage in task.decoder.stages] == [16, 8, 8]
+    assert [stage.norm.num_features for stage in task.decoder.stages] == [16, 8]
     assert build().decoder.enter[0].in_channels == 12
-    assert build(context(channels=1)).decoder.leave.out_channels == 1
+    assert build(context(channels=1)).decoder.leave.out_channels == 4  # one channel, two by two pixels
     assert task.perceptual is None
 
 
