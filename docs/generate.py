@@ -64,7 +64,7 @@ def _with_part(page: Path, part: str) -> str:
 def _sections() -> str:
     """Return a table for each section of a spec, in its order."""
     frame = frame_schema()["properties"]
-    plain = {name: frame[name] for name in ("auxlearn", "name", "seed")}
+    plain = {name: frame[name] for name in ("auxlearn", "name", "seed", "stages")}
     parts = [f"## The top\n\n{_table(plain, required=('auxlearn',))}"]
     for section in COMPONENTS:
         parts += list(_component_section(section))
@@ -82,6 +82,10 @@ def _component_section(section: Any) -> Iterator[str]:
     if params_schema(section.keys)["properties"]:
         yield _options(section.keys)
     yield from _nested(section.keys)
+    for inner in section.inside:
+        own = "".join(f" `{one.name}`: {one.summary[0].lower()}{one.summary[1:]}" for one in inner.own)
+        yield f"`{inner.name}` as an object; null, the default, for none. {inner.help}{own} Others are [these]({link})."
+        yield _options(inner.keys)
 
 
 def _described(keys: type) -> Iterator[str]:
