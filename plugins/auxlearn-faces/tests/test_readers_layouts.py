@@ -101,17 +101,17 @@ def test_the_same_person_in_both_splits_is_a_leak(folders):
 
 
 FOUND = {
-    "affectnet": ("", "training.csv or label/training.csv"),
-    "affectnet_arrays": ("train_set", "training.csv or"),
-    "fer2013": (None, "fer2013.csv or icml_face_data.csv"),
-    "ferplus": (None, "fer2013new.csv"),
-    "raf_db": ("Image", "EmoLabel/list_patition_label.txt"),
-    "ck_plus": ("cohn-kanade-images/S005", "cohn-kanade-images/ or"),
+    "affectnet": ("Manually_Annotated_Images/4", "training.csv and validation.csv and Manually_Annotated_Images/ here"),
+    "affectnet_arrays": ("train_set", "train_set/images/ and val_set/images/ and train_set/annotations/ here"),
+    "fer2013": (None, "expected fer2013.csv here"),
+    "ferplus": (None, "fer2013.csv and fer2013new.csv"),
+    "raf_db": ("Image", "EmoLabel/list_patition_label.txt and Image/aligned/ here"),
+    "ck_plus": ("cohn-kanade-images/S005", "cohn-kanade-images/ and Emotion/"),
     "pose_300w_lp": ("AFW", "AFW_Flip/ and HELEN/"),
     "aflw2000": (None, "image00002.mat"),
     "biwi": ("01", "01/rgb.cal"),
     "fairface": ("train", "fairface_label_train.csv and fairface_label_val.csv and train/"),
-    "celeba": ("Img", "Eval/list_eval_partition.txt"),
+    "celeba": ("Img", "Anno/list_attr_celeba.txt and Eval/list_eval_partition.txt and Img/img_align_celeba/"),
     "adience": ("aligned", "fold_0_data.txt and fold_1_data.txt"),
 }
 
@@ -129,6 +129,17 @@ def test_one_level_too_high_or_too_low_is_told(folders, name, tmp_path):
     if below:
         (said,) = problems(name, folders[name] / below)
         assert f'set `path` to "{folders[name]}"' in said
+
+
+def test_files_that_are_no_utkface(folders, tmp_path):
+    (said,) = problems("utkface", folders["raf_db"])
+    assert "there are no images [age]_" in said
+    copy = altered(folders["utkface"], tmp_path, {})
+    (copy / "1_0_0_20170116174000000.jpg.chip.jpg").rename(copy / "me.jpg")
+    (copy / "2_1_1_20170116174000001.jpg.chip.jpg").rename(copy / "2_3_1_20170116174000001.jpg.chip.jpg")
+    said = problems("utkface", copy)
+    assert said[0].startswith("2_3_1_20170116174000001.jpg.chip.jpg: the name is not one of UTKFace; allowed: [age]_")
+    assert said[1].startswith("me.jpg: ")
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -169,7 +180,7 @@ ATTRIBUTES = "Anno/list_attr_celeba.txt"
         ("affectnet", {"training.csv": (",0.3,-0.3", ",0.3")}, "training.csv line 8: 8 cells; allowed: 9"),
         ("affectnet", {"validation.csv": ("0.3,", "x,")}, 'validation.csv line 4: `valence` is "x"; allowed: a number'),
         ("affectnet", {"validation.csv": ("4/v3.jpg", "4/v3.png")}, '4/v3.png" is missing; did you mean "v3.jpg"'),
-        ("affectnet", {"validation.csv": None}, "expected validation.csv .*; there is no validation.csv"),
+        ("affectnet", {"validation.csv": None}, "expected validation.csv, .*; there is no validation.csv"),
         ("affectnet_arrays", {"train_set/annotations/3_val.npy": None}, "3_val.npy: the file is missing"),
         ("affectnet_arrays", {"train_set/annotations/3_exp.npy": None}, "3_exp.npy: the file is missing"),
         ("affectnet_arrays", {"val_set/images/3.jpg": None}, "val_set/images/3.jpg: the file is missing"),
@@ -278,6 +289,13 @@ def test_a_sequence_named_twice():
     biwi = PROVIDERS["biwi"]
     (found,) = biwi.check(biwi.params(path="x", test_sequences=(3, 4, 3)), CheckContext())
     assert found.where == "/test_sequences/2"
+
+
+def test_boxes_of_aligned_images_are_refused_ahead():
+    celeba = PROVIDERS["celeba"]
+    (found,) = celeba.check(celeba.params(path="x", crop="box"), CheckContext())
+    assert found.where == "/crop"
+    assert not list(celeba.check(celeba.params(path="x", crop="box", images="wild"), CheckContext()))
 
 
 def test_listing_loads_neither_torch_nor_numpy():

@@ -69,7 +69,7 @@ def build(params: AffectNetParams, context: DataContext) -> TableSource:
     layout.settle()
     if training.startswith("train_set"):
         if params.crop == "box":
-            layout.wrong("crop", "/crop", "the release with train_set/ has no face boxes", allowed="none")
+            layout.wrong("crop", "/data/crop", "the release with train_set/ has no face boxes", allowed="none")
         rows = read_arrays(layout, params.expressions)
     else:
         rows = [

@@ -83,7 +83,7 @@ def build(params: CelebAParams, context: DataContext) -> TableSource:
     images = layout.need(*_IMAGES[params.images])
     if params.crop == "box" and params.images == "aligned":
         layout.wrong(
-            "crop", "/crop", "the boxes are those of the images in the wild", allowed='none, or "images": "wild"'
+            "crop", "/data/crop", "the boxes are those of the images in the wild", allowed='none, or "images": "wild"'
         )
     boxes = layout.need(*_places("list_bbox_celeba", "Anno/")) if params.crop == "box" else None
     layout.settle()

@@ -161,9 +161,11 @@ class Layout:
         if not absent:
             return
         for relative in self._around():
-            if all(any(_has(self.path / relative, one) for one in alternatives) for alternatives in self._wanted):
+            place = self.path / relative
+            found = [next((one for one in wanted if _has(place, one)), None) for wanted in self._wanted]
+            if None not in found:
                 shown = os.path.normpath(os.path.join(self.given, relative))
-                what = f"expected {' and '.join(map(_either, absent))} here, found in {shown}"
+                what = f"expected {' and '.join(map(str, dict.fromkeys(found)))} here, found in {shown}"
                 yield _problem(str(self.path), what, fix=f'set `path` to "{shown}"')
                 return
         for alternatives in absent:
@@ -209,7 +211,7 @@ def _has(path: Path, relative: str) -> bool:
 
 
 def _either(alternatives: Sequence[str]) -> str:
-    return " or ".join(alternatives)
+    return " or ".join([", ".join(alternatives[:-1]), alternatives[-1]] if len(alternatives) > 1 else alternatives)
 
 
 def _nearest(name: str, folder: Path) -> str | None:

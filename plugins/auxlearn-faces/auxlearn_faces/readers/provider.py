@@ -109,6 +109,7 @@ def _people() -> Iterable[Provider]:
         summary="CelebA: gender and 40 attributes.",
         params=p.CelebAParams,
         build=_builder("celeba"),
+        check=_check_celeba,
         describe=lambda params: _facts(_ALL, gender=n.GENDERS, attributes=()),  # noqa: ARG005
     )
     yield Provider(
@@ -140,6 +141,13 @@ def _grey_facts(**targets: tuple[str, ...]) -> DataFacts:
 def _describe_300w_lp(params: p.Pose300WLpParams) -> DataFacts:
     further = {"test": params.aflw2000, "biwi": params.biwi}
     return _facts((*_TRAIN, *(split for split, path in further.items() if path is not None)), pose=())
+
+
+def _check_celeba(params: p.CelebAParams, context: CheckContext) -> Iterable[Problem]:  # noqa: ARG001
+    """Find a crop of images that have no boxes."""
+    if params.crop == "box" and params.images == "aligned":
+        what = "the boxes are those of the images in the wild"
+        yield Problem(where="/crop", what=what, allowed='none, or "images": "wild"')
 
 
 def _check_biwi(params: p.BiwiParams, context: CheckContext) -> Iterable[Problem]:  # noqa: ARG001

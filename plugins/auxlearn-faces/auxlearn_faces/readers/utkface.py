@@ -20,6 +20,7 @@ from auxlearn_faces.readers.rows import AGE, GENDER, classes, make_source
 __all__ = ["build"]
 
 _NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d{14,20} ?\.?jpg(\.chip\.jpg)?", re.IGNORECASE)
+_FORM = "[age]_[gender 0-1]_[race 0-4]_[date&time].jpg or .jpg.chip.jpg"
 _GENDERS = {"0": "male", "1": "female"}
 
 # The beginnings of the names that lack a field.
@@ -38,7 +39,7 @@ def build(params: UtkFaceParams, context: DataContext) -> TableSource:
         DataError: If there are no images, or some have other names.
     """
     layout = Layout.open(params.path, context)
-    rows = []
+    rows, others = [], []
     for path in sorted(layout.path.rglob("*.[jJ][pP][gG]")):
         relative = path.relative_to(layout.path).as_posix()
         found = _NAME.fullmatch(path.name)
@@ -50,10 +51,10 @@ def build(params: UtkFaceParams, context: DataContext) -> TableSource:
             }
             rows.append(TableRow(path=relative, targets=labels, where=relative))
         elif not path.name.startswith(_BROKEN):
-            what = "the name is not one of UTKFace"
-            allowed = "[age]_[gender 0-1]_[race 0-4]_[date&time].jpg or .jpg.chip.jpg"
-            layout.wrong("names", relative, what, allowed=allowed)
+            others.append(relative)
     if not rows:
-        layout.wrong("images", str(layout.path), "there are no images [age]_[gender]_[race]_[date&time].jpg")
+        layout.wrong("images", str(layout.path), f"there are no images {_FORM}")
+    for relative in others if rows else ():
+        layout.wrong("names", relative, "the name is not one of UTKFace", allowed=_FORM)
     targets = {"age": AGE, "gender": GENDER, "race": classes(RACES_UTKFACE)}
     return make_source(layout, rows, targets, params, context)
