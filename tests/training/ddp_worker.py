@@ -19,6 +19,7 @@ from auxlearn import Arrangement, Learner, Trainer
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError
 from auxlearn.learning import TaskResult
+from auxlearn.learning.balancing import Geometric
 from auxlearn.spec.models import Ramp, TrainKeys
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary
 from auxlearn.training.devices import make_fabric
@@ -105,6 +106,18 @@ SCENARIOS = {
         labels=UNEVEN,
     ),
     "fused": Scenario(pretext={"a": TinyPretext}, arrange={"a": OWN}, learner={"forward_mode": "fused"}),
+    "geometric": Scenario(
+        pretext={"a": TinyPretext},
+        arrange={"a": Arrangement(view="own", supervise=True, weight=0.3)},
+        labels=UNEVEN,
+        learner={"balancer": Geometric()},
+    ),
+    "geometric, one rank without labels": Scenario(
+        pretext={"a": TinyPretext},
+        arrange={"a": Arrangement(view="own", supervise=True, weight=0.3)},
+        labels=ONE_SIDED,
+        learner={"balancer": Geometric(over="tasks")},
+    ),
     "frozen statistics": Scenario(
         pretext={"a": TinyPretext},
         arrange={"a": Arrangement(view="own", statistics="frozen")},

@@ -20,6 +20,8 @@ SCENARIOS = [
     "no labels",
     "own and shared",
     "fused",
+    "geometric",
+    "geometric, one rank without labels",
     "frozen statistics",
     "frozen backbone",
     "sometimes",
