@@ -258,6 +258,13 @@ def test_both_folders_of_a_pair_are_looked_at(folders, tmp_path):
     assert [line for line in said if "there is no such folder" in line]
 
 
+def test_lists_that_are_no_text(folders, tmp_path):
+    for name, list_name in (("fairface", "fairface_label_val.csv"), ("raf_db", "EmoLabel/list_patition_label.txt")):
+        copy = altered(folders[name], tmp_path / name, {})
+        (copy / list_name).write_bytes(b"\xff\xfe\x00nothing")
+        assert f"{copy / list_name}: it cannot be read as text" in problems(name, copy)[0]
+
+
 def test_boxes_that_are_not_there(folders):
     assert "allowed: none" in problems("celeba", folders["celeba"], crop="box")[0]
     assert "allowed: none" in problems("affectnet", folders["affectnet_arrays"], crop="box")[0]

@@ -103,46 +103,48 @@ class GreyFaces(DataSource):
     def __init__(
         self, pictures: Pictures, targets: Mapping[str, tuple[TargetInfo, Tensor]], *, size: int | None = None
     ) -> None:
-        self._pictures, self._values = pictures, {name: values for name, (_, values) in targets.items()}
         self.targets = {name: info for name, (info, _) in targets.items()}
         self.splits = tuple(split for split in SPLITS.values() if split in pictures.splits)
-        self._rows = {
-            split: np.array([row for row, own in enumerate(pictures.splits) if own == split]) for split in self.splits
-        }
         self._size = _SIDE if size is None else size
         self.inputs = {"image": InputShape(shape=(3, self._size, self._size))}
+        self._data: dict[str, _Grey] = {}
+        self._where: dict[str, list[str]] = {}
+        for split in self.splits:
+            rows = [row for row, own in enumerate(pictures.splits) if own == split]
+            values = {name: column[rows] for name, (_, column) in targets.items()}
+            self._data[split] = _Grey(pictures.pixels[rows], values, self._size)
+            self._where[split] = [pictures.where[row] for row in rows]
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`."""
-        rows = self._rows[split]
-        values = {name: column[torch.from_numpy(rows)] for name, column in self._values.items()}
-        return _Grey(self._pictures.pixels[rows], values, self._size)
+        return self._data[split]
 
     def labels(self, split: str, target: str) -> Sequence[int] | None:
         """Return every row's class index, or None for a target that is not a class."""
         if self.targets[target].kind != "class":
             return None
-        labels: list[int] = self._values[target][torch.from_numpy(self._rows[split])].tolist()
+        labels: list[int] = self._data[split].values[target].tolist()
         return labels
 
     def duplicates(self) -> Sequence[Sequence[tuple[str, int]]]:
         """Return the sets of rows whose pixels are equal."""
         same: dict[bytes, list[tuple[str, int]]] = {}
-        for split in self.splits:
-            for index, row in enumerate(self._rows[split]):
-                same.setdefault(self._pictures.pixels[row].tobytes(), []).append((split, index))
+        for split, data in self._data.items():
+            for index, grey in enumerate(data.pixels):
+                same.setdefault(grey.tobytes(), []).append((split, index))
         return [places for places in same.values() if len(places) > 1]
 
     def name(self, split: str, index: int) -> str:
         """Return where the row stands in the file."""
-        return self._pictures.where[int(self._rows[split][index])]
+        return self._where[split][index]
 
     def fingerprint(self) -> str:
         """Return a hash of the pixels, the targets and the size."""
-        digest = hashlib.blake2b(f"{self._size} {self._pictures.splits}".encode(), digest_size=16)
-        digest.update(self._pictures.pixels.tobytes())
-        for name, values in sorted(self._values.items()):
-            digest.update(f"{name} {self.targets[name]}".encode() + values.numpy().tobytes())
+        digest = hashlib.blake2b(str(self._size).encode(), digest_size=16)
+        for split, data in self._data.items():
+            digest.update(f"{split} {len(data)}".encode() + data.pixels.tobytes())
+            for name, values in sorted(data.values.items()):
+                digest.update(f"{name} {self.targets[name]}".encode() + values.numpy().tobytes())
         return digest.hexdigest()
 
 
