@@ -94,8 +94,9 @@ class Chain:
                 continue
             if self.reporter is not None and fabric.is_global_zero:
                 self.reporter.say(f"stage {name} ({number + 1} of {len(states)})")
+            resuming, states[number] = states[number] == "begun", "begun"
             with self._status(number, states, first=fabric.is_global_zero):
-                results[name] = self._stage(number, part, resuming=states[number] == "begun", exact=not allow_inexact)
+                results[name] = self._stage(number, part, resuming=resuming, exact=not allow_inexact)
             states[number] = "done"
         if fabric.is_global_zero:
             self.folder.status("done", stages=self._named(states))

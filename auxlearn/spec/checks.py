@@ -71,6 +71,8 @@ def _check_components(assembly: Assembly) -> Found:
             facts = data.found.provider.describe(data.params)
         except Exception as error:  # a plugin's function may do anything
             yield data.path, _failure(data, "describe", error)
+    if facts is not None and "evaluate" in assembly.plain:
+        yield from _check_neighbours(assembly.plain["evaluate"], facts)
     context = CheckContext(data=facts, size=_size(assembly, facts), batch_size=joint_rows(assembly))
     for item in assembly.selected.values():
         if item.found.provider.check is None:
@@ -93,6 +95,15 @@ def _context_of(item: Selected, context: CheckContext, assembly: Assembly) -> Ch
     rows = joint_rows(assembly) // (train.devices * train.nodes * train.accumulate)
     view = keys.view or item.found.provider.view
     return attrs.evolve(context, view=view, rows=max(1, round(keys.portion * rows)))
+
+
+def _check_neighbours(keys: EvaluateKeys, facts: DataFacts) -> Found:
+    known = [name for name, classes in facts.targets.items() if classes]
+    for name in keys.knn:
+        if name not in known:
+            what = "the data has no such class target"
+            problem = Problem(what=what, allowed=", ".join(known) or "none", meant=nearest(name, known))
+            yield ("evaluate", "knn", name), problem
 
 
 def _failure(item: Selected, function: str, error: Exception) -> Problem:

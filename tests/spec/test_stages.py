@@ -222,3 +222,26 @@ def test_every_place_is_found_where_it_was_written(base: Any, patch: Any, path: 
         there = there[step]
     if not isinstance(here, dict):
         assert there == here
+
+
+def test_targets_of_neighbours_are_checked_without_the_data() -> None:
+    document = chain({"name": "one", "evaluate": {"knn": {"kind": {}, "kidn": {}}}})
+    with pytest.raises(SpecError) as caught:
+        load(document)
+    assert [(p.where, p.meant) for p in caught.value.problems] == [("/stages/0/evaluate/knn/kidn", "kind")]
+
+
+def test_a_probe_needs_something_that_learns_and_reads_clean_images_only() -> None:
+    document = chain({"name": "one", "pretext": None}, primary={"kind": {"type": "tiny", "probe": True}})
+    ((where, what),) = problems(document)
+    assert where == "/primary"
+    assert what.startswith("every task is a probe")
+    assert load(document, "backbone.freeze=true").stages[0].primary["kind"].keys.probe
+    document = chain(
+        {"name": "one", "primary": {"kind": {"probe": True}}}, pretext={"flip": {"type": "tiny", "supervise": ["kind"]}}
+    )
+    ((where, what),) = problems(document)
+    assert (where, what) == (
+        "/pretext/flip/supervise/0",
+        '"kind" is a probe, which reads clean images only',
+    )
