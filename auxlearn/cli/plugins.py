@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "run"]
 
+_LONGEST_DEFAULT = 40  # --json shows all of it
+
 
 def add(subparsers: Any) -> None:
     """Add the command to the parser."""
@@ -119,7 +121,6 @@ def _details(found: Found) -> Iterator[str]:
 
     from auxlearn.cli.tables import table
     from auxlearn.spec.schema import params_schema
-    from auxlearn.spec.validation import describe
 
     provider = found.provider
     yield f"{found.kind.replace('_', ' ')} {provider.name}: {provider.summary}"
@@ -129,17 +130,27 @@ def _details(found: Found) -> Iterator[str]:
         return
     if found.kind == "pretext_task":
         yield f"view unless the spec says otherwise: {provider.view}"
-    options = params_schema(provider.params)["properties"]
-    rows = [
-        (name, _default(option), f"{option['description']} ({describe(option)})") for name, option in options.items()
-    ]
+    rows = list(_rows(params_schema(provider.params)["properties"]))
     yield "\n" + table(rows, ("OPTION", "DEFAULT", "WHAT")) if rows else "no options"
 
 
-def _default(option: dict[str, Any]) -> str:
+def _rows(options: dict[str, Any], within: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield a row for each option, and after it those of the options inside of it, named as an override names them."""
     import json
 
-    return json.dumps(option["default"]) if "default" in option else "required"
+    from auxlearn.errors import escape
+    from auxlearn.spec.validation import describe
+
+    for name, option in options.items():
+        default = option.get("default")
+        shown = escape(json.dumps(default), _LONGEST_DEFAULT) if "default" in option else "required"
+        inside, path = option.get("properties", {}), f"{within}{name}"
+        allowed = describe({**option, "properties": {}})
+        if inside and isinstance(default, dict):
+            inside = {key: {**one, "default": default[key]} for key, one in inside.items()}
+            shown = "as below"
+        yield path, shown, f"{option['description']} ({allowed})"
+        yield from _rows(inside, f"{path}.")
 
 
 def _print(value: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 import auxlearn
 import auxlearn_joint_embedding
+from auxlearn.cli.main import main
 from auxlearn.data import InputShape
 from auxlearn.errors import SpecError
 from auxlearn.learning import BuildContext, FeatureShape
@@ -97,6 +98,14 @@ def test_building_says_what_the_backbone_lacks(name):
     provider = providers()[name]
     with pytest.raises(SpecError, match=r'/modality: .*"imag"; allowed: image; did you mean "image"\?'):
         provider.build(provider.params(modality="imag"), CONTEXT)
+
+
+def test_showing_a_task_lists_the_settings_of_its_views(capsys):
+    assert main(["plugins", "show", "barlow_twins"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:2] == ["augment", "as"] for line in lines)
+    assert any(line.split()[:2] == ["augment.scale_min", "0.08"] for line in lines)
+    assert max(len(line) for line in lines[4:]) <= 130
 
 
 def problems(context, **params):

@@ -37,7 +37,6 @@ class PuzzlingParams:
     modality: str = option("image", help="Which of the inputs is puzzled.")
     sizes: tuple[int | tuple[int, int], ...] | None = option(
         None,
-        ge=2,
         min_items=1,
         help="Show the puzzle once for each size: its side in pixels, or the least and greatest of a random one.",
     )
