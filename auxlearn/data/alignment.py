@@ -37,6 +37,8 @@ def five_points(landmarks: Points) -> Points:
     """
     if len(landmarks) == len(STANDARD_FACE):
         return landmarks
+    if not landmarks:
+        raise ValueError("has no landmarks in the data")
     if len(landmarks) != 68:
         raise ValueError(f"has {len(landmarks)} landmarks, where aligning needs 5, or the 68 of 300-W")
     eyes = [_mean(landmarks[eye]) for eye in (_LEFT_EYE, _RIGHT_EYE)]

@@ -122,10 +122,11 @@ def write_table(
 
 
 def _with_advice(problems: Sequence[Problem], rows: Sequence[_Row]) -> list[Problem]:
+    """Return the problems after one that sums them up: of many only the first are shown."""
     if not rows:
-        return [*problems, problem("", "no row can be written")]
+        return [problem("", "no row can be written"), *problems]
     fix = f"--skip-bad {len(problems)} leaves them out"
-    return [*problems, problem("", f"{len(problems)} of {len(problems) + len(rows)} rows cannot be read", fix=fix)]
+    return [problem("", f"{len(problems)} of {len(problems) + len(rows)} rows cannot be read", fix=fix), *problems]
 
 
 def _write_rows(
