@@ -271,8 +271,9 @@ class Trainer:
         self.guard.restore()
         named = "; ".join(f"{key}: {what}" for key, what in culprits.items()) or "only their sum"
         losses = ", ".join(f"{key} {loss.item():.4g}" for key, loss in result.losses.items())
+        rows = batch.ids[: batch.labelled].tolist()[:8]
         raise DivergedError(
-            f"step {self.steps} is not finite ({named}; all losses: {losses}); rows {batch.ids.tolist()[:8]} of the "
+            f"step {self.steps} is not finite ({named}; all losses: {losses}); rows {rows} of the "
             "training split; weights are those of the step before; fix: a lower optimizer/lr, optimizer/clip_norm, or "
             "a lower weight"
         )

@@ -103,6 +103,25 @@ def test_the_primary_tasks_learn_as_if_there_were_no_other_rows(build, gradients
         torch.testing.assert_close({n: other[n] for n in names}, {n: one[n] for n in names})
 
 
+@pytest.mark.parametrize(
+    ("how", "wanted"),
+    [
+        (own(), {"a/0": 10, "probe": 4}),
+        (Arrangement(view="shared"), {"shared": 10, "probe": 4}),
+        (Arrangement(view="clean"), {"clean": 10}),
+        (Arrangement(view="clean", portion=0.5), {"clean": 5, "probe": 4}),
+    ],
+)
+def test_a_probe_watches_the_labelled_rows(build, watch, how, wanted):
+    learner = build({"a": TinyPretext()}, {"a": how}, probes=["kind"], norm=False)
+    looks = watch(learner)
+    result = learner.step(mixed(), NOW)
+    assert dict(zip(result.passes, [look.rows for look in looks], strict=True)) == wanted
+    alone = build(probes=["kind"], norm=False).step(known_rows(), NOW).losses
+    (loss,) = (loss for key, loss in result.losses.items() if key.task == "kind")
+    torch.testing.assert_close(loss, next(iter(alone.values())))
+
+
 @pytest.mark.parametrize("view", ["shared", "own", "clean"])
 def test_a_pretext_task_sees_all_rows_the_labelled_ones_first(build, shift, view):
     task = shift(by=0.0 if view == "clean" else 1.0)
