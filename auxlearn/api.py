@@ -34,7 +34,7 @@ def run(
     registry: Registry | None = None,
     reporter: Reporter | None = None,
 ) -> RunResult:
-    """Train as `spec` says.
+    """Train as `spec` says: once, or stage by stage if it has `stages`.
 
     Args:
         spec: A file, or the same as a dict.

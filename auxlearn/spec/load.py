@@ -18,7 +18,7 @@ from auxlearn.spec.pointers import Path, in_document_order
 from auxlearn.spec.presets import expand_preset
 from auxlearn.spec.reading import Document, read
 from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION, Section
-from auxlearn.spec.stages import Part, check_devices, expand_stages, gather
+from auxlearn.spec.stages import Part, check_devices, check_sources, expand_stages, gather
 from auxlearn.spec.structure import unstructure
 
 __all__ = ["load_spec"]
@@ -72,6 +72,7 @@ def load_spec(
     parts, misfits = expand_stages(expanded.document)
     assemblies = [_checked(part, registry) for part in parts]
     misfits += check_devices(parts, [assembly.plain.get("train") for assembly in assemblies])
+    misfits += check_sources(parts, [assembly.plain for assembly in assemblies])
     unread = [path for path, _ in document.problems]
     found = [
         (path, expanded.traced(path, problem))

@@ -16,7 +16,7 @@ from auxlearn.spec.models import TrainKeys
 from auxlearn.spec.pointers import Path, pointer
 from auxlearn.spec.validation import problems_of, validator_for
 
-__all__ = ["STAGES", "Part", "check_devices", "expand_stages", "gather"]
+__all__ = ["STAGES", "Part", "check_devices", "check_sources", "expand_stages", "gather"]
 
 STAGES: dict[str, Any] = {
     "type": "array",
@@ -115,6 +115,27 @@ def gather(parts: Sequence[Part], found: Sequence[Placed]) -> Placed:
                 what = f'{what} (in the stage "{escape(part.stage)}")'
             gathered.append((place, attrs.evolve(problem, where=pointer(place), what=what)))
     return gathered
+
+
+def check_sources(parts: Sequence[Part], plain: Sequence[Mapping[str, Any]]) -> Placed:
+    """Return where a stage begins with the best weights of one that does not keep them.
+
+    Args:
+        parts: The stages.
+        plain: The engine's own sections of each, as far as they are valid.
+    """
+    thrown = {
+        p.stage for p, one in zip(parts, plain, strict=True) if "checkpoint" in one and not one["checkpoint"].keep_best
+    }
+    problems: Placed = []
+    for part, sections in zip(parts, plain, strict=True):
+        source = sections.get("init_from")
+        if part.stage is not None and source is not None and source.stage in thrown and source.which == "best":
+            path = part.place(("init_from",))
+            what = f'the best weights of the stage "{source.stage}" are not kept'
+            fix = '"which": "last", or "keep_best": true in "checkpoint" of that stage'
+            problems.append((path, Problem(where=pointer(path), what=what, fix=fix)))
+    return problems
 
 
 def check_devices(parts: Sequence[Part], trains: Sequence[TrainKeys | None]) -> Placed:

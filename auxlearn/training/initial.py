@@ -33,7 +33,13 @@ def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
         return Checkpoints(path.parent), int(path.name)
     folder = RunFolder(path)
     stages = folder.stages()
-    folder = folder.stage(stages[-1]) if stages else folder
+    if stages:
+        folder = folder.stage(stages[-1])
+        if not folder.path.is_dir():
+            what = f'the stage "{stages[-1]}" has not begun'
+            begun = [str(one.path) for one in map(RunFolder(path).stage, stages) if one.path.is_dir()]
+            fix = f"auxlearn resume {path}, or take an earlier stage: {', '.join(begun) or 'there is none'}"
+            raise CheckpointError(Problem(where=str(path), what=what, fix=fix, exit_code=6))
     folder.read("manifest.json")
     steps = folder.checkpoints.steps()
     if not steps:

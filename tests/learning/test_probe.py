@@ -168,6 +168,25 @@ def test_a_probe_reads_the_clean_pass_if_it_shows_all_rows(how: str, primary: bo
     assert [ask.passes for ask in plan.asks if ask.key.task == "probe"] == [(reads,)]
 
 
+@pytest.mark.parametrize("primary", [False, True], ids=["pure", "joint"])
+@pytest.mark.parametrize("how", ["own", "shared", "clean", "clean part"])
+def test_a_probe_reads_labelled_rows_only_and_leaves_no_trace(how: str, primary: bool) -> None:
+    def run(probes: tuple[str, ...]) -> Trainer:
+        trainer = train(make(probes, ARRANGEMENTS[how], primary=primary), steps=0)
+        for step in range(3):
+            whole = tiny_batch(12, seed=step)
+            kinds = {"kind": whole.targets["kind"][:8]}
+            trainer.step(attrs.evolve(whole, targets=kinds, labelled=8), epoch=step)
+        return trainer
+
+    without, probed = run(()), run(("probe",))
+    assert_same(others(without), others(probed))
+    whole = tiny_batch(12)
+    batch = attrs.evolve(whole, targets={"kind": whole.targets["kind"][:8]}, labelled=8)
+    (ask,) = [ask for ask in probed.learner.plan(batch, Moment(step=0)).asks if ask.key.task == "probe"]
+    assert len(ask.batch) == 8
+
+
 def test_shared_modules_learn_nothing_from_a_probe_and_their_statistics_stay() -> None:
     def run(probes: tuple[str, ...]) -> Trainer:
         handle = Shared("neck", seeded(lambda: nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)), 7), {})

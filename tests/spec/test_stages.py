@@ -161,6 +161,13 @@ def test_mistakes_in_the_stages_themselves(stages: list[Any], where: str, what: 
     assert (where, what) in problems(chain(*stages))
 
 
+def test_the_best_weights_that_the_next_stage_begins_with_are_kept() -> None:
+    document = chain({**PRETRAIN, "checkpoint": {"keep_best": False}}, FINETUNE)
+    found = problems(document)
+    assert found == [("/stages/1/init_from", 'the best weights of the stage "pretrain" are not kept')]
+    assert load(document, "stages.finetune.init_from.which=last").stages[1].init_from.stage == "pretrain"
+
+
 def test_names_that_are_near_are_named() -> None:
     with pytest.raises(SpecError) as caught:
         load(chain(PRETRAIN, {"name": "two", "init_from": {"stage": "pretrian"}}))

@@ -180,6 +180,20 @@ def test_a_crash_between_two_stages_is_no_harm(whole: Path, tmp_path: Path) -> N
     assert_same(weights(whole / "finetune"), weights(part))
 
 
+def test_a_stage_can_be_resumed_and_read_on_its_own(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(tmp_path / "r", chain(PRETRAIN, FINETUNE), reporter=InterruptAt(0, 3))
+    with pytest.raises(CheckpointError, match='the stage "finetune" has not begun'):
+        auxlearn.load_run(tmp_path / "r", plugins=[plugin])
+    resume(tmp_path / "r" / "pretrain")
+    assert_same(weights(whole / "pretrain"), weights(tmp_path / "r" / "pretrain"))
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "r", reporter=InterruptAt(0, 2))
+    resume(tmp_path / "r" / "finetune")
+    assert_same(weights(whole / "finetune"), weights(tmp_path / "r" / "finetune"))
+    assert resume(tmp_path / "r").stages["finetune"].path == tmp_path / "r" / "finetune"
+
+
 def test_a_changed_stage_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run(tmp_path / "r", chain(PRETRAIN, FINETUNE), reporter=InterruptAt(0, 3))
