@@ -122,6 +122,15 @@ def test_no_label_is_no_loss_but_a_graph():
     assert math.isnan(metrics["mae"].compute())
 
 
+@pytest.mark.parametrize("representation", ["6d", "euler"])
+def test_a_hidden_layer(representation):
+    task = HeadPose.build(HeadPoseParams(representation=representation, hidden=7), context(pose=POSE))
+    assert task.linear() is None
+    features, batch = rows(heads())
+    task.loss(features, batch, StepContext()).loss.backward()
+    assert task.head[0].weight.grad.any()
+
+
 def saying(angles):
     """Return features and an Euler head that says `angles`."""
     task = build("euler")
