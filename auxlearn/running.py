@@ -123,8 +123,10 @@ def working(folder: RunFolder, *, first: bool) -> Iterator[None]:
     try:
         yield
     except AuxlearnError as error:
-        if folder.read("status.json", missing={}).get("state") != "interrupted":
-            folder.status("failed", error=str(error))
+        before = folder.read("status.json", missing={})
+        if before.get("state") != "interrupted":
+            stages = {name: before[name] for name in ("stage", "stages") if name in before}
+            folder.status("failed", **stages, error=str(error))
         raise
     finally:
         folder.unlock()

@@ -16,7 +16,7 @@ __all__ = ["EvaluateKeys", "Knn", "Monitor"]
 class Monitor:
     """The metric that says which checkpoint is the best."""
 
-    metric: str = option(help="E.g. `emotion/accuracy`: task and metric, on `val`.")
+    metric: str = option(help="E.g. `emotion/accuracy`: task and metric, on `val`; or `knn/expression/accuracy`.")
     mode: Literal["max", "min"] = option("max", help="Whether more or less is better.")
 
 

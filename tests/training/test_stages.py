@@ -17,7 +17,7 @@ import torch
 
 import auxlearn
 from auxlearn.cli.main import main
-from auxlearn.errors import CheckpointError, Interrupted, SpecError
+from auxlearn.errors import CheckpointError, DivergedError, Interrupted, SpecError
 from auxlearn.testing import plugin
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.progress import Silent
@@ -240,6 +240,16 @@ def test_a_frozen_backbone_from_nowhere_is_noted(tmp_path: Path) -> None:
     reporter = InterruptAt(-1, -1)
     run(tmp_path / "b", chain(PRETRAIN, PROBE), reporter=reporter)
     assert not [m for m in reporter.said if "frozen" in m]
+
+
+def test_a_stage_that_diverges_ends_the_run_and_its_status_says_where(tmp_path: Path) -> None:
+    bad = {**FINETUNE, "optimizer": {"type": "sgd", "lr": 1e30}}
+    with pytest.raises(DivergedError):
+        run(tmp_path / "r", chain(PRETRAIN, bad))
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    assert (status["state"], status["stage"]) == ("failed", "finetune")
+    assert status["stages"] == {"pretrain": "done", "finetune": "begun"}
+    assert "is not finite" in status["error"]
 
 
 def test_every_stage_is_tried_before_anything_is_written(tmp_path: Path) -> None:
