@@ -13,7 +13,7 @@ __all__ = ["Concordance", "GroupAccuracy", "MeanError", "slug"]
 
 
 class MeanError(MeanMetric):
-    """The mean of errors, of which less is better.
+    """The mean of errors, of which less is better; NaN without errors, or if one of them is.
 
     Examples:
         >>> import torch
@@ -26,6 +26,9 @@ class MeanError(MeanMetric):
     """
 
     higher_is_better = False  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(nan_strategy="disable")  # a prediction that is no number is no score
 
 
 class Concordance(Metric):

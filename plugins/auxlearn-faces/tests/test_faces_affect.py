@@ -113,10 +113,11 @@ def test_rows_without_affect_leave_the_expression_alone(kind):
 def test_constant_predictions_have_a_gradient(kind):
     task = build(affect_loss=kind)
     features, batch = rows()
-    still = Features({"image": Feature(pooled=torch.zeros_like(features.only.pooled))})
-    task.loss(still, batch, StepContext()).loss.backward()
-    assert task.affect.bias.grad.isfinite().all()
-    assert task.affect.bias.grad.any()
+    pooled = torch.zeros_like(features.only.pooled).requires_grad_()
+    still = task.loss(Features({"image": Feature(pooled=pooled)}), batch, StepContext())
+    torch.autograd.backward(still.loss - task.expression.loss(features, batch, StepContext()).loss)
+    assert pooled.grad.isfinite().all()
+    assert pooled.grad.any(1).all()
 
 
 def gathers(run, ranks=2):

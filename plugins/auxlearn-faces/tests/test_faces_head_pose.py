@@ -160,6 +160,14 @@ def test_scores_by_hand():
     assert scores["geodesic_error"] == pytest.approx(math.degrees(geodesic.mean()), abs=1e-3)
 
 
+def test_a_prediction_that_is_no_number_is_no_score():
+    task, features = saying(torch.tensor([[1.0, 2, 3], [math.nan, 0, 0]]))
+    batch = Batch(inputs={}, targets={"pose": torch.zeros(2, 3)}, ids=torch.arange(2))
+    metrics = task.metrics()
+    task.update(metrics, features, batch)
+    assert math.isnan(metrics.compute()["mae"])
+
+
 def test_a_perfect_rotation_has_no_error_beyond_ninety_degrees():
     wanted = torch.tensor([[99.0, 10, -5]])
     task = build()
