@@ -64,7 +64,7 @@ def _with_part(page: Path, part: str) -> str:
 def _sections() -> str:
     """Return a table for each section of a spec, in its order."""
     frame = frame_schema()["properties"]
-    plain = {name: frame[name] for name in ("auxlearn", "name", "seed", "stages")}
+    plain = {name: frame[name] for name in ("auxlearn", "preset", "name", "seed", "stages")}
     parts = [f"## The top\n\n{_table(plain, required=('auxlearn',))}"]
     for section in COMPONENTS:
         parts += list(_component_section(section))
