@@ -35,7 +35,9 @@ class EvaluateKeys:
 
     every_epochs: int = option(1, ge=1, help="Score `val` after every so many epochs, and at the end.")
     batch_size: int | None = option(None, ge=1, help="Rows scored at once; null: as in training.")
-    monitor: Monitor | None = option(None, help="Null: the first metric of the first primary task.")
+    monitor: Monitor | None = option(
+        None, help="Null: the first metric of the first primary task, probes last; without one, of `knn`."
+    )
     patience: int | None = option(None, ge=1, help="Stop after so many scorings without improvement.")
     knn: Mapping[str, Knn] = option(
         attrs.Factory(dict), help="Score the features by nearest neighbours too: settings by class target."
