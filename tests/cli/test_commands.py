@@ -158,12 +158,12 @@ def test_a_valid_spec(fresh):
 
 
 def test_a_wrong_spec(fresh):
-    done = fresh("validate", "spec.json", "train.epoch=3", "backbone.type=mynett")
+    done = fresh("validate", "spec.json", "train.epcohs=3", "backbone.type=mynett")
     assert (done.returncode, done.stdout) == (2, "")
     first, second = done.stderr.splitlines()
     assert first.startswith('error: /backbone/type: no backbone "mynett" is installed; allowed: mynet (mine)')
-    assert second.startswith('error: /train/epoch: unknown key "epoch"')
-    told = json.loads(fresh("validate", "spec.json", "train.epoch=3", "--json").stdout)
+    assert second.startswith('error: /train/epcohs: unknown key "epcohs"')
+    told = json.loads(fresh("validate", "spec.json", "train.epcohs=3", "--json").stdout)
     assert (told["valid"], [problem["meant"] for problem in told["problems"]]) == (False, ["epochs"])
 
 
