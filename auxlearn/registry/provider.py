@@ -107,6 +107,10 @@ class Provider:
         moves_pixels: For a pretext task, its views put pixels in other places.
         spatial_answers: For a pretext task, what it asks about is tied to places in the image, so it
             cannot stand before a task that moves pixels on a shared view.
+        asks_cells: For a pretext task whose answers are about the cells of a grid only, the cells along a side:
+            `asks_cells(params)`; such a task may stand before one that moves pixels within these cells.
+        moves_within: For a pretext task that moves pixels only within the cells of a grid, the cells along a side, or
+            None if it moves them further: `moves_within(params)`.
         needs_geometry: For a primary task, its target changes with the geometry of the image.
         needs: For a balancer, what must be known before the weights are, as its class says.
         api: The version of these interfaces that the plugin was written for.
@@ -129,6 +133,8 @@ class Provider:
     view: Arrangements = "own"
     moves_pixels: bool = False
     spatial_answers: bool = False
+    asks_cells: Callable[[Any], int] | None = None
+    moves_within: Callable[[Any], int | None] | None = None
     needs_geometry: bool = False
     needs: Literal["nothing", "losses", "gradients"] = "nothing"
     api: int = API_VERSION

@@ -94,7 +94,8 @@ def _context_of(item: Selected, context: CheckContext, assembly: Assembly) -> Ch
     train: TrainKeys = assembly.plain.get("train", TrainKeys())
     rows = joint_rows(assembly) // (train.devices * train.nodes * train.accumulate)
     view = keys.view or item.found.provider.view
-    return attrs.evolve(context, view=view, rows=max(1, round(keys.portion * rows)))
+    size = None if context.size is None else max(1, int(context.size * keys.resolution))
+    return attrs.evolve(context, view=view, size=size, rows=max(1, round(keys.portion * rows)))
 
 
 def _check_neighbours(keys: EvaluateKeys, facts: DataFacts) -> Found:

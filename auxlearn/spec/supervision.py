@@ -101,18 +101,35 @@ def _check_names(item: Selected, primary: Mapping[str, Selected]) -> Found:
 
 def _check_order(pretext: Mapping[str, Selected]) -> Found:
     """Check that no shared view is moved after a task asked about places in it."""
-    asked: Selected | None = None
+    asked: list[Selected] = []
     for item in pretext.values():
         if _view(item) != "shared" or not _computed(item.keys):
             continue
-        if asked and item.found.provider.moves_pixels:
-            what = (
-                f'"{item.name}" moves pixels of the shared view, of which "{asked.name}" before it asks where they are'
-            )
-            fix = f'put "{item.name}" before "{asked.name}", or give one of them "view": "own"'
+        spoilt = next((one for one in asked if _spoils(item, one)), None)
+        if spoilt is not None:
+            what = f'"{item.name}" moves pixels of the shared view, of which "{spoilt.name}" asks where they are'
+            cells = _cells(spoilt)
+            within = f"; it may move them within {cells} x {cells} cells" if cells else ""
+            fix = f'put "{item.name}" before "{spoilt.name}", or give one of them "view": "own"{within}'
             yield item.path, Problem(what=what, fix=fix)
-        if item.found.provider.spatial_answers:
-            asked = asked or item
+        provider = item.found.provider
+        if provider.spatial_answers or provider.asks_cells is not None:
+            asked.append(item)
+
+
+def _cells(item: Selected) -> int | None:
+    """Return the side of the grid whose cells a task asks about; None if it asks about more than cells."""
+    provider = item.found.provider
+    return None if provider.asks_cells is None or provider.spatial_answers else provider.asks_cells(item.params)
+
+
+def _spoils(item: Selected, asked: Selected) -> bool:
+    """Return whether a task moves what one before it asked about."""
+    provider = item.found.provider
+    if not provider.moves_pixels:
+        return False
+    cells, within = _cells(asked), provider.moves_within and provider.moves_within(item.params)
+    return not (cells and within and within % cells == 0)
 
 
 def _check_weights(primary: Mapping[str, Selected], pretext: Mapping[str, Selected]) -> Found:

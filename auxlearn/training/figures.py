@@ -11,10 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from auxlearn.data import Batch
-from auxlearn.learning import PretextTask, StepContext
+from auxlearn.learning import Features, PretextTask, StepContext, View
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.learner import Learner
 from auxlearn.learning.plan import Moment
+from auxlearn.learning.showing import scaled
+from auxlearn.learning.statistics import batch_norms, run_backbone
 
 __all__ = ["contact_sheet", "draw_figures"]
 
@@ -39,8 +41,10 @@ def draw_figures(learner: Learner, batch: Batch, folder: Path) -> list[Path]:
     was_training = learner.training
     learner.eval()
     with isolated_rng(batch.device):
-        for name, task in learner.pretext.items():
-            images = _picture(learner, task, batch, moment, name)  # type: ignore[arg-type]
+        for name in learner.pretext:
+            images, views = _picture(learner, name, batch, moment)
+            if learner.arrange[name].view == "shared":  # the next one gets what this one made of it
+                batch = attrs.evolve(batch, inputs=views[0].inputs)
             if images:
                 folder.mkdir(parents=True, exist_ok=True)
                 contact_sheet(images).save(folder / f"{name}.png")
@@ -49,12 +53,29 @@ def draw_figures(learner: Learner, batch: Batch, folder: Path) -> list[Path]:
     return written
 
 
-def _picture(learner: Learner, task: PretextTask, batch: Batch, moment: Moment, name: str) -> Mapping[str, Tensor]:
+def _picture(
+    learner: Learner, name: str, batch: Batch, moment: Moment
+) -> tuple[Mapping[str, Tensor], tuple[View, ...]]:
+    """Return the pictures of a task, and the views that they are of."""
+    task: PretextTask = learner.pretext[name]  # type: ignore[assignment]
     draws = moment.draws(f"figure/{name}")
     draws.seed_globally()
-    views = task.views(batch, draws)
-    features = tuple(learner.backbone(view.inputs) for view in views)
-    return task.picture(views, task.loss(features, views, StepContext(draws=draws)))
+    views = task.views(scaled(batch, learner.arrange[name].resolution), draws)
+    features = tuple(_features(learner, name, view) for view in views)
+    return task.picture(views, task.loss(features, views, StepContext(draws=draws))), views
+
+
+def _features(learner: Learner, name: str, view: View) -> Features:
+    """Return the features of a view, with the BatchNorm that the task is trained with."""
+    statistics = learner.arrange[name].statistics
+    separate = learner.norms[name] if statistics == "separate" else None
+    norms = batch_norms(learner.backbone).values() if statistics == "batch" and not learner.freeze_backbone else ()
+    for norm in norms:
+        norm.train()
+    found = run_backbone(learner.backbone, view.inputs, statistics, separate)  # type: ignore[arg-type]
+    for norm in norms:
+        norm.eval()
+    return found
 
 
 def contact_sheet(images: Mapping[str, Tensor]) -> Image.Image:

@@ -130,6 +130,49 @@ def test_only_shared_views_that_are_computed_have_an_order(small, registry, chan
     load_spec(small, registry=registry)
 
 
+def test_a_task_that_asks_about_cells_stands_before_one_that_moves_pixels_within_them(small, with_offers):
+    def build(_params, _context):
+        return None
+
+    def offers(within):
+        return [
+            ("pretext_task", Provider(name="tiles", summary="T.", build=build, view="shared", asks_cells=lambda _: 3)),
+            (
+                "pretext_task",
+                Provider(
+                    name="turns",
+                    summary="T.",
+                    build=build,
+                    view="shared",
+                    moves_pixels=True,
+                    moves_within=lambda _: within,
+                ),
+            ),
+        ]
+
+    small["pretext"] = {"first": {"type": "tiles"}, "second": {"type": "turns"}}
+    for within, fits in [(3, True), (6, True), (2, False), (None, False)]:
+        registry = with_offers(*offers(within))
+        if fits:
+            load_spec(small, registry=registry)
+        else:
+            assert list(problems(small, registry)) == ["/pretext/second"]
+
+
+def test_a_check_sees_the_size_of_the_view(small, with_offers):
+    seen = []
+
+    def check(_params, context):
+        seen.append(context.size)
+        return ()
+
+    provider = Provider(name="sized", summary="S.", build=lambda _params, _context: None, check=check)
+    small["augment"] = {"size": 33}
+    small["pretext"] = {"one": {"type": "sized", "resolution": 0.5}}
+    load_spec(small, registry=with_offers(("pretext_task", provider)))
+    assert seen == [16]
+
+
 HIDES = {"type": "shuffle", "supervise": False}
 
 

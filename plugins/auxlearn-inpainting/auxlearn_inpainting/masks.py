@@ -186,7 +186,10 @@ class FaceMask(Mask):
         shifts = (numbers[:, 1 + many :] * 2 - 1) * self.jitter
         mask = torch.zeros(len(numbers), 1, height, width, dtype=torch.bool, device=numbers.device)
         for index, box in enumerate(self.regions.values()):
-            edges = [shifts[:, 4 * index + edge] + place for edge, place in enumerate(box)]
+            left, top, right, bottom = (shifts[:, 4 * index + edge] + place for edge, place in enumerate(box))
+            # Far jitter may let edges change places.
+            edges = [*torch.stack([left, top]).minimum(torch.stack([right, bottom])).unbind()]
+            edges += [*torch.stack([left, top]).maximum(torch.stack([right, bottom])).unbind()]
             mask |= _box(edges, height, width) & _column(ranks[:, index] < count)
         return mask
 

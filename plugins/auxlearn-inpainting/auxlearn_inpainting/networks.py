@@ -63,10 +63,20 @@ def _renamed() -> Iterator[None]:
     try:
         yield
     except AuxlearnError as error:
-        problems = [
-            attrs.evolve(problem, where=_HOMES.get(problem.where, "/perceptual/network")) for problem in error.problems
-        ]
-        raise type(error)(problems) from error
+        raise type(error)([_own(problem) for problem in error.problems]) from error
+
+
+def _own(problem: Problem) -> Problem:
+    """Return a problem of the backbone plugin in terms of the settings here."""
+    fixes = {
+        "/pretrained": f'connect to the network once, or give a file, "{PACKAGED}", or "network": "ema"',
+        "/checkpoint": f'"{PUBLISHED}", "{PACKAGED}", or the path of a file',
+    }
+    return attrs.evolve(
+        problem,
+        where=_HOMES.get(problem.where, "/perceptual/network"),
+        fix=fixes.get(problem.where, problem.fix),
+    )
 
 
 def _timm(params: PerceptualParams, image: InputShape, modality: str) -> Backbone:

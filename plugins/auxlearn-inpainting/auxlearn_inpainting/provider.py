@@ -21,6 +21,10 @@ _LEAST_FOR_LPIPS = 32
 
 def check(params: InpaintingParams, context: CheckContext) -> Iterable[Problem]:
     """Find what the schema cannot say."""
+    if context.view == "clean":
+        what = "the backbone would see what it should fill in: a clean view is shown as it is"
+        yield Problem(where="/view", what=what, allowed='"own", "shared"')
+    yield from _check_unused(params)
     yield from _check_masks(params)
     yield from _check_size(params, context.size)
     if params.perceptual is not None:
@@ -34,6 +38,18 @@ def check(params: InpaintingParams, context: CheckContext) -> Iterable[Problem]:
             allowed=", ".join(context.data.inputs),
             meant=nearest(params.modality, context.data.inputs),
         )
+
+
+def _check_unused(params: InpaintingParams) -> Iterator[Problem]:
+    """Find settings that would have no effect."""
+    default = InpaintingParams()
+    for shape in ("blocks", "grid", "freeform", "face"):
+        if shape != params.mask and getattr(params, shape) != getattr(default, shape):
+            what = f'the masks are "{params.mask}", so `{shape}` has no effect'
+            yield Problem(where=f"/{shape}", what=what, fix=f'set "mask": "{shape}", or leave it out')
+    if params.loss != "charbonnier" and params.epsilon != default.epsilon:
+        what = f'`epsilon` belongs to the loss "charbonnier", and has no effect on "{params.loss}"'
+        yield Problem(where="/epsilon", what=what, fix="leave it out")
 
 
 def _check_masks(params: InpaintingParams) -> Iterator[Problem]:

@@ -94,7 +94,9 @@ class Inpainting(PretextTask):
         images = batch.inputs[self.modality]
         rows, channels, height, width = images.shape
         mask = self.mask.draw(draws.uniform(rows, self.mask.numbers), height, width)
-        noise = draws.uniform(rows, channels, height, width) if self.fill == "noise" else None
+        noise = None
+        if self.fill == "noise":
+            noise = draws.on_device(rows, lambda n: torch.rand(n, channels, height, width, device=images.device))
         answers = {"image": images, "mask": mask}
         given = batch.present.get(f"inputs/{self.modality}")
         if given is not None:
@@ -124,7 +126,7 @@ class Inpainting(PretextTask):
         return TaskResult(
             loss=_sum(rows, given),
             output={"prediction": prediction},
-            metrics={name: _mean(value, given) for name, value in metrics.items()},
+            metrics={name: _mean(value, _masked(mask, given)) for name, value in metrics.items()},
         )
 
     def picture(self, views: tuple[View, ...], result: TaskResult) -> Mapping[str, Tensor]:
@@ -151,6 +153,12 @@ def _scores(prediction: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tenso
     absolute = masked_mean(pixel_loss(prediction, target, "l1"), mask)
     square = masked_mean(pixel_loss(prediction, target, "l2"), mask)
     return {"masked_l1": absolute, "masked_psnr": (-10 * square.log10()).clamp(max=_BEST_PSNR)}
+
+
+def _masked(mask: Tensor, given: Tensor | None) -> Tensor:
+    """Return which rows have the modality and a masked pixel: the others have nothing to be judged by."""
+    some = mask.flatten(1).any(1)
+    return some if given is None else some & given
 
 
 def _sum(rows: Tensor, given: Tensor | None) -> Tensor:

@@ -290,6 +290,23 @@ def test_check_finds_what_the_schema_cannot_say(params, expected):
     assert any(problem.startswith(expected) for problem in problems(told, **params))
 
 
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"face": FaceParams(number=(1, 3))}, '/face: the masks are "blocks", so `face` has no effect'),
+        ({"epsilon": 0.1}, '/epsilon: `epsilon` belongs to the loss "charbonnier"'),
+        (perceptual(network="lpips", distance="l2"), '/perceptual/distance: the network "lpips" has a distance'),
+    ],
+)
+def test_check_finds_settings_without_effect(params, expected):
+    assert any(problem.startswith(expected) for problem in problems(CheckContext(size=64), **params))
+
+
+def test_a_clean_view_would_show_what_is_to_be_filled_in():
+    (problem,) = problems(CheckContext(size=64, view="clean"))
+    assert problem.startswith("/view: the backbone would see what it should fill in")
+
+
 def test_check_finds_images_too_small():
     assert problems(CheckContext(size=4), loss="ssim") == [
         "/loss: images of 4 px are too small for ssim; allowed: l1, l2, charbonnier"

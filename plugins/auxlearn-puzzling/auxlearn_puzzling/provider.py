@@ -25,12 +25,14 @@ class PuzzlingParams:
         (3, 'sum')
     """
 
-    grid: int = option(3, ge=2, le=16, help="Tiles along each side of the image; the paper uses 2 and 3.")
+    grid: int = option(3, ge=2, le=16, help="Tiles along each side of the image; the authors' code has 3, at first 2.")
     dropout: float = option(0.2, ge=0, lt=1, help="Dropout on the feature before the heads.")
     reduction: Literal["sum", "mean"] = option(
-        "sum", help="Over the tiles of an image: the paper's sum, or a mean that does not grow with the grid."
+        "sum", help="Over the tiles of an image: the authors' sum, or a mean that does not grow with the grid."
     )
-    hidden: int = option(0, ge=0, help="Width of a hidden ReLU layer before the heads; 0, as in the paper, for none.")
+    hidden: int = option(
+        0, ge=0, help="Width of a hidden ReLU layer before the heads; 0, as in the authors' code, for none."
+    )
     level: int | None = option(
         None, help="Feature map to pool for the heads: 0 the finest, -1 the coarsest; null for the pooled feature."
     )
@@ -124,5 +126,6 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
             check=check,
             view="shared",
             moves_pixels=True,
+            asks_cells=lambda params: params.grid,
         )
     ]

@@ -35,8 +35,8 @@ class Puzzling(PretextTask):
     The $K$ layers with $K$ outputs are kept as one layer with $K^2$ outputs, which is the same function.
     Where $n$ does not divide the image's side, see `puzzle`.
 
-    Beyond the paper: `reduction="mean"`, a hidden layer, and heads on a pooled feature map. With the engine's keys
-    `view` and `portion`, the primary task may see whole images; in the paper it sees the puzzles only.
+    Beyond the code: `reduction="mean"`, a hidden layer, and heads on a pooled feature map. With the engine's keys
+    `view` and `portion`, the primary task may see whole images; in the code it sees the puzzles only.
 
     With `sizes`, the form of the author's later "siamese" code: the same puzzle is shown once for each entry, resized
     to that side, and the same heads answer each time, so the loss is the sum over $K$ tiles and all sizes. Sizes are

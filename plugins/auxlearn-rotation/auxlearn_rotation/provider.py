@@ -118,6 +118,7 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
             check=check,
             view="shared",
             moves_pixels=True,
+            moves_within=lambda params: params.tiles,
             # Which tile was turned is asked about places, so nothing may move them afterwards.
             spatial_answers=True,
         )

@@ -167,6 +167,16 @@ def test_whole_images_run_and_leave_a_picture(view, tmp_path):
     assert resolved["pretext"]["turn"]["tiles"] is None
 
 
+@pytest.mark.parametrize(("tiles", "fits"), [(2, True), (4, True), (3, False), (None, False)])
+def test_puzzles_are_followed_only_by_turns_within_their_tiles(tiles, fits):
+    pretext = {"puzzle": {"type": "puzzling", "grid": 2}, "rotation": {"type": "rotation", "tiles": tiles}}
+    if fits:
+        auxlearn.validate(spec(**pretext), plugins=[tiny])
+        return
+    with pytest.raises(SpecError, match=r"/pretext/rotation: .* it may move them within 2 x 2 cells"):
+        auxlearn.validate(spec(**pretext), plugins=[tiny])
+
+
 def test_the_other_order_is_refused(tmp_path):
     pretext = {"rotation": {"type": "rotation", "tiles": 2}, "puzzle": {"type": "puzzling", "grid": 2}}
     with pytest.raises(SpecError, match=r'/pretext/puzzle: "puzzle" moves pixels .* put "puzzle" before "rotation"'):
