@@ -3,6 +3,7 @@
 import builtins
 import json
 import math
+import pathlib
 import re
 import shutil
 import subprocess
@@ -191,6 +192,11 @@ ATTRIBUTES = "Anno/list_attr_celeba.txt"
         ("fer2013", {"fer2013.csv": ("\n0,", "\n0,256 ")}, "line 2: `pixels` is something else"),
         ("ferplus", {"fer2013new.csv": ("Training,fer0000000.png,8", "Training,fer0000000.png,x")}, '`neutral` is "x"'),
         ("ferplus", {"fer2013new.csv": ("NF\n", "NF\nTraining,,0,0,0,0,0,0,0,0,0,10\n")}, "it has 29 rows, .* 28"),
+        (
+            "ferplus",
+            {"fer2013new.csv": ("\nTraining,", "\nPublicTest,")},
+            "line 2: .* of val, .* line 2 is one of train",
+        ),
         ("ferplus", {"fer2013new.csv": None}, "expected fer2013new.csv; .* did you mean"),
         ("raf_db", {"EmoLabel/list_patition_label.txt": (".jpg 1", ".jpg 8")}, 'line 1: `label` is "8"; allowed: 1, 2'),
         ("raf_db", {"EmoLabel/list_patition_label.txt": (" 1", "")}, "line 1: 1 words; allowed: the name"),
@@ -265,8 +271,22 @@ def test_lists_that_are_no_text(folders, tmp_path):
         assert f"{copy / list_name}: it cannot be read as text" in problems(name, copy)[0]
 
 
+def test_lists_that_may_not_be_read(folders, tmp_path, monkeypatch):
+    real = pathlib.Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path.suffix == ".csv":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(pathlib.Path, "open", refuse)
+    for name, list_name in (("fairface", "fairface_label_val.csv"), ("affectnet", "validation.csv")):
+        assert any(
+            line.startswith(f"{folders[name] / list_name}: it cannot be read") for line in problems(name, folders[name])
+        )
+
+
 def test_boxes_that_are_not_there(folders):
-    assert "allowed: none" in problems("celeba", folders["celeba"], crop="box")[0]
     assert "allowed: none" in problems("affectnet", folders["affectnet_arrays"], crop="box")[0]
 
 

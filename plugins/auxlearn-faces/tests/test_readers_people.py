@@ -98,6 +98,11 @@ def test_celeba_in_the_wild(celeba):
     expected = read_image(celeba / "Img/img_celeba/000007.jpg", 8, crop=(10, 3, 28, 23))
     assert torch.equal(made.dataset("val")[0]["image"], expected)
     assert len(made.region("val", 0).landmarks) == 5
+    assert [made.name("train", row)[-5] for row in range(5)] == ["1", "3", "4", "5", "6"]  # the second's has no area
+    whole = source("celeba", celeba, size=8, images="wild")
+    assert len(whole.dataset("train")) == 6
+    assert whole.region("train", 1).box is None
+    assert len(whole.region("train", 1).landmarks) == 5
 
 
 def test_celeba_in_one_folder_and_as_csv(celeba, tmp_path):

@@ -95,7 +95,7 @@ def _rows(layout: Layout, relative: str, split: str, images: str, params: Affect
     path = layout.path / relative
     endings = _NOT_READ_BY_HMTL[split] if params.formats == "hmtl" else ()
     head: tuple[str, ...] = _COLUMNS
-    for line in _lines(path):
+    for line in _lines(layout, relative):
         if line.number == 1 and _COLUMNS[0] in line.cells:
             head = tuple(cell.strip() for cell in line.cells)
             if not _complete(layout, path, head):
@@ -119,9 +119,9 @@ def _rows(layout: Layout, relative: str, split: str, images: str, params: Affect
             )
 
 
-def _lines(path: Path) -> Iterator[_Line]:
+def _lines(layout: Layout, relative: str) -> Iterator[_Line]:
     start = 0
-    with path.open("rb") as file:
+    with layout.reading(relative), (layout.path / relative).open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield _Line(number, start, _cells(line))

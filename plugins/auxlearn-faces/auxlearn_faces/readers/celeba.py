@@ -9,7 +9,8 @@ in `Img/img_align_celeba` and `Img/img_celeba`. torchvision keeps all files in o
 https://www.kaggle.com/datasets/jessicali9530/celeba-dataset has the same lists as `.csv`; both are recognised.
 
 The attribute `Male` is the target `gender` too. Landmarks and boxes become regions if their lists are there, and
-`identity_CelebA.txt` (on request from the authors) groups.
+`identity_CelebA.txt` (on request from the authors) groups. The box of `101283.jpg` has no area (`320 828 0 0`); such a
+box is none, and an image without one is left out where images are cropped by it.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ class _Regions:
         return Region(box=box, landmarks=pairs)
 
     def box(self, name: str) -> tuple[float, float, float, float] | None:
-        """Return left, top, right, bottom of the face."""
-        found = self.boxes.get(name)
-        return None if found is None else (found[0], found[1], found[0] + found[2], found[1] + found[3])
+        """Return left, top, right, bottom of the face; None for a box without area too."""
+        left, top, width, height = self.boxes.get(name) or (0, 0, 0, 0)
+        return (left, top, left + width, top + height) if width > 0 and height > 0 else None
 
 
 @attrs.frozen(eq=False)
@@ -81,10 +82,6 @@ def build(params: CelebAParams, context: DataContext) -> TableSource:
     attributes = layout.need(*_places("list_attr_celeba", "Anno/"))
     partition = layout.need(*_places("list_eval_partition", "Eval/"))
     images = layout.need(*_IMAGES[params.images])
-    if params.crop == "box" and params.images == "aligned":
-        layout.wrong(
-            "crop", "/data/crop", "the boxes are those of the images in the wild", allowed='none, or "images": "wild"'
-        )
     boxes = layout.need(*_places("list_bbox_celeba", "Anno/")) if params.crop == "box" else None
     layout.settle()
     regions = _regions(layout, params, boxes)
@@ -93,7 +90,8 @@ def build(params: CelebAParams, context: DataContext) -> TableSource:
     rows = []
     for where, name, applying in _attributes(layout, attributes):
         split = layout.choice(where, "partition", splits.get(name, "none"), _SPLITS)
-        if split is not None:
+        crop = regions.box(name) if params.crop == "box" else None
+        if split is not None and (crop is not None or params.crop != "box"):
             rows.append(
                 TableRow(
                     path=images + name,
@@ -101,7 +99,7 @@ def build(params: CelebAParams, context: DataContext) -> TableSource:
                     split=split,
                     group=people.get(name),
                     region=_Lookup(regions, name),
-                    crop=regions.box(name) if params.crop == "box" else None,
+                    crop=crop,
                     where=where,
                 )
             )

@@ -2,8 +2,8 @@
 
 Paper: "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution"
 (arXiv 1608.01041). `fer2013new.csv` of https://github.com/microsoft/FERPlus stands beside `fer2013.csv` and has its
-rows in the same order: Usage, Image name, and the votes for neutral, happiness, surprise, sadness, anger, disgust,
-fear, contempt, unknown and NF (not a face).
+rows in the same order, which `Usage` of both has to bear out: Usage, Image name, and the votes for neutral, happiness,
+surprise, sadness, anger, disgust, fear, contempt, unknown and NF (not a face).
 
 Which rows count, and as what, is that repository's `src/ferplus.py`: votes of a single person are dropped, then
 
@@ -22,7 +22,7 @@ from functools import partial
 import torch
 
 from auxlearn.data import DataContext, TargetInfo
-from auxlearn_faces.readers.fer2013 import GreyFaces, Pictures, read_pictures
+from auxlearn_faces.readers.fer2013 import SPLITS, GreyFaces, Pictures, read_pictures
 from auxlearn_faces.readers.layout import Layout
 from auxlearn_faces.readers.names import FERPLUS
 from auxlearn_faces.readers.params import FerPlusParams
@@ -43,7 +43,7 @@ def build(params: FerPlusParams, context: DataContext) -> GreyFaces:
     pixels = layout.need("fer2013.csv", "icml_face_data.csv")
     votes = layout.need("fer2013new.csv")
     pictures = read_pictures(layout, pixels)
-    given = _read_votes(layout, votes)
+    given = _read_votes(layout, votes, pictures)
     if len(given) != len(pictures.labels):
         what = f"it has {len(given)} rows, {pixels} has {len(pictures.labels)}"
         layout.wrong("rows", str(layout.path / votes), what, allowed="as many, in the same order")
@@ -68,9 +68,14 @@ def build(params: FerPlusParams, context: DataContext) -> GreyFaces:
     return GreyFaces(kept, targets, size=context.size)
 
 
-def _read_votes(layout: Layout, relative: str) -> list[tuple[int, ...]]:
-    rows = []
-    for where, cells in layout.table(relative, _COLUMNS):
+def _read_votes(layout: Layout, relative: str, pictures: Pictures) -> list[tuple[int, ...]]:
+    rows: list[tuple[int, ...]] = []
+    for where, cells in layout.table(relative, ("Usage", *_COLUMNS)):
+        split = layout.choice(where, "Usage", cells["Usage"], SPLITS)
+        wanted = pictures.splits[len(rows)] if len(rows) < len(pictures.splits) else None
+        if None not in (split, wanted) and split != wanted:
+            what = f"it is a row of {split}, and {pictures.where[len(rows)]} is one of {wanted}"
+            layout.wrong("order", where, what, allowed="the rows in the same order")
         read = partial(layout.number, where, kind=int)
         rows.append(tuple(int(read(name, cells[name]) or 0) for name in _COLUMNS))
     return rows

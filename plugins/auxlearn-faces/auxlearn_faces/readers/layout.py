@@ -82,7 +82,7 @@ class Layout:
     ) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield the rows of a list with a head: where each stands, and its cells by column, stripped."""
         path = self.path / relative
-        with self._reading(relative), path.open(newline="", encoding="utf-8-sig") as file:
+        with self.reading(relative), path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, delimiter=delimiter)
             head = [name.strip() for name in next(lines, [])]
             for name in columns:
@@ -100,10 +100,18 @@ class Layout:
     def lines(self, relative: str, skip: int = 0) -> Iterator[tuple[str, list[str]]]:
         """Yield the lines of a list without a head: where each stands, and its words; empty lines are skipped."""
         path = self.path / relative
-        with self._reading(relative), path.open(encoding="utf-8-sig") as file:
+        with self.reading(relative), path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(islice(file, skip, None), start=skip + 1):
                 if words := line.split():
                     yield f"{path.name} line {number}", words
+
+    @contextmanager
+    def reading(self, relative: str) -> Iterator[None]:
+        """Note it if the list at `relative` cannot be read."""
+        try:
+            yield
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            self.wrong("lists", str(self.path / relative), f"it cannot be read as text ({escape(error, 200)})")
 
     def require_images(self, named: Iterable[tuple[str, str]]) -> None:
         """Note the image files that are not there.
@@ -147,13 +155,6 @@ class Layout:
         except ValueError:
             self.wrong(f"{what} numbers", where, f'`{what}` is "{escape(given)}"', allowed="a number")
             return None
-
-    @contextmanager
-    def _reading(self, relative: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            self.wrong("lists", str(self.path / relative), f"it cannot be read as text ({escape(error, 200)})")
 
     def _absent(self) -> Iterator[Problem]:
         """Yield what is needed and not there; if all of it is together elsewhere, only that."""

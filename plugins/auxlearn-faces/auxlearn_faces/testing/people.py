@@ -15,6 +15,7 @@ def write_utkface(folder: Path, count: int = 20) -> Path:
     names = [f"{1 + number}_{number % 2}_{number % 5}_201701161740{number:05d}.jpg.chip.jpg" for number in range(count)]
     odd = ["24_0_1_20170116220224657 .jpg.chip.jpg", "55_0_0_20170116232725357jpg.chip.jpg"]
     broken = ["39_1_20170116174525125.jpg.chip.jpg", "61_1_20170109150557335.jpg.chip.jpg"]
+    broken.append("53__0_20170116184028385.jpg")
     for name in (*names, *odd, *broken):
         write_picture(folder / name, 20, 20)
     return folder
@@ -34,7 +35,10 @@ def write_fairface(folder: Path, each: int = 2) -> Path:
 
 
 def write_celeba(folder: Path, count: int = 12) -> Path:
-    """Write CelebA as its archive: `Anno/`, `Eval/`, `Img/`. Half of the images train, a quarter each is the rest."""
+    """Write CelebA as its archive: `Anno/`, `Eval/`, `Img/`. Half of the images train, a quarter each is the rest.
+
+    The second image has a box without area, as one has in the archive.
+    """
     names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
     heads = {
         "list_attr_celeba": " ".join(ATTRIBUTES) + " ",
@@ -49,7 +53,9 @@ def write_celeba(folder: Path, count: int = 12) -> Path:
         marks = " ".join(f"{1 if (number + place) % 3 == 0 else -1:2d}" for place in range(40))
         points = " ".join(f"{5 + number + place:3d}" for place in range(10))
         lines["list_attr_celeba"].append(f"{name} {marks}")
-        lines["list_bbox_celeba"].append(f"{name}    {4 + number}  3  18  20")
+        lines["list_bbox_celeba"].append(
+            f"{name}    320  828  0  0" if number == 1 else f"{name}    {4 + number}  3  18  20"
+        )
         lines["list_landmarks_align_celeba"].append(f"{name}  {points}")
         lines["list_landmarks_celeba"].append(f"{name}  {points}")
     for name, own in lines.items():
