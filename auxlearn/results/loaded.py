@@ -178,6 +178,8 @@ def _scorable(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a resolved spec that says what to score, for one process."""
     data = {**spec["data"], "unlabelled": None}
     kept = {**kept_sections(spec), "data": data, "evaluate": spec["evaluate"]}
+    # A spec trains something; without its pretext tasks, one whose primary tasks only watch would not.
+    kept["primary"] = {name: {**one, "probe": False, "weight": 1.0} for name, one in spec["primary"].items()}
     if not spec["primary"]:  # a spec has some task
         kept["pretext"] = spec["pretext"]
     return {**kept, "train": {**spec["train"], "devices": 1, "nodes": 1, "strategy": "auto", "accumulate": 1}}

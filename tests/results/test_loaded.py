@@ -146,6 +146,20 @@ def test_a_run_without_scores_has_a_history_of_none(copied, registry):
         _ = LoadedRun.open(copied, registry=registry).history
 
 
+@pytest.mark.parametrize("keys", [{"probe": True}, {"weight": 0}])
+def test_a_run_whose_primary_tasks_only_watch_is_scored_again(tmp_path, registry, keys):
+    spec = {
+        "auxlearn": 1,
+        "data": {"type": "tiny"},
+        "backbone": {"type": "tiny"},
+        "primary": {"kind": {"type": "tiny", **keys}},
+        "pretext": {"flip": {"type": "tiny"}},
+        "train": {"steps": 2, "batch_size": 8},
+    }
+    result = api.run(spec, out=tmp_path / "watched", registry=registry)
+    assert LoadedRun.open(result.path, registry=registry).score("test") == result.test
+
+
 def test_pretraining_alone_gives_a_backbone(tmp_path, registry):
     spec = {
         "auxlearn": 1,
