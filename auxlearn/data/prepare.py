@@ -117,16 +117,16 @@ class Prepared:
     def draw(self, target: str, rows: int | None) -> tuple[int, ...]:
         """Return the numbers of training rows with a label `target`, drawn by the seed, ascending.
 
-        Where the source does not say ahead which rows have a label, they are drawn from all rows.
+        Where the source does not say ahead which rows have a label, all of them are read.
 
         Args:
-            target: The target.
+            target: The class target.
             rows: How many; None for all.
         """
-        labels = self.source.labels("train", target)
+        labels = class_labels(self.source, "train")[target]
         generator = np.random.Generator(np.random.PCG64(derive_seed(self.seed, "draw")))
         order = generator.permutation(self.rows("train")).tolist()
-        known = order if labels is None else [row for row in order if labels[row] is not None]
+        known = [row for row in order if labels[row] is not None]
         return tuple(sorted(known[:rows]))
 
     def eval_loader(

@@ -37,6 +37,7 @@ class Feed:
         self.data, self.batch_size, self.by = data, batch_size, by or Epoch()
         self.rank, self.world, self.pin = rank, world, pin
         self._span = self._measured()
+        self._drawn: dict[tuple[str, int | None], tuple[int, ...]] = {}
 
     def _measured(self) -> tuple[int, int]:
         """Return an epoch's length as rows, and as the rows of a step: whole numbers, so that nothing is rounded."""
@@ -83,7 +84,7 @@ class Feed:
         other = self.data.unlabelled_size(self.batch_size)
         step = f"{self.batch_size} labelled" + (f" and {other} unlabelled" if other else "")
         over = f"one pass over the {self.rows} labelled rows"
-        if self.by.by == "all" and self._span[0] != self.rows:
+        if self.by.by == "all" and self._span != (self.rows, self.batch_size):
             over = f"one pass over the {self._span[0]} unlabelled rows"
         if self.by.by == "steps":
             over = "as the spec says"
@@ -115,9 +116,15 @@ class Feed:
                 ]
             )
         return {
-            name: Bank(keys=keys, classes=known[name], rows=self.data.draw(name, keys.rows))
+            name: Bank(keys=keys, classes=known[name], rows=self._draw(name, keys.rows))
             for name, keys in settings.items()
         }
+
+    def _draw(self, target: str, rows: int | None) -> tuple[int, ...]:
+        """Return the rows of a bank; drawn once, as the data may have to be read for its labels."""
+        if (target, rows) not in self._drawn:
+            self._drawn[target, rows] = self.data.draw(target, rows)
+        return self._drawn[target, rows]
 
     def remembered(self, banks: Mapping[str, Bank], batch_size: int | None) -> Iterator[Batch]:
         """Return the training rows of the banks that are this process's, as for evaluation."""

@@ -452,3 +452,13 @@ def test_a_real_set(tmp_path):
     assert prepared.class_counts == {"gender": (34, 34)}
     assert sum(len(batch) for batch in prepared.eval_loader("test", 50)) == 108
     assert next(iter(prepared.train_loader(32))).image.float().std() > 20
+
+
+def test_rows_to_remember_have_a_label_whether_the_source_tells_ahead_or_not():
+    rows = {"train": [0, None, 1, None, None, 2, 0, None] * 4}
+    prepared = [prepare(Vectors(rows, told=told), DataKeys(), seed=3) for told in (True, False)]
+    for count in (None, 5):
+        told, read = (one.draw("label", count) for one in prepared)
+        assert told == read
+        assert all(rows["train"][row] is not None for row in read)
+        assert len(read) == (count or 16)

@@ -100,6 +100,8 @@ def test_what_a_step_and_an_epoch_are_is_told() -> None:
     )
     assert "an epoch: 4.5 steps, one pass over the 36 unlabelled rows" in feed(Epoch(by="all")).describe(9)
     assert "an epoch: 5 steps, as the spec says" in feed(Epoch(by="steps", steps=5)).describe(9)
+    alike = feed(Epoch(by="all"), fraction=0.5, ratio=0.5)
+    assert "an epoch: 12 steps, one pass over the 24 unlabelled rows" in alike.describe(9)
     plain = Feed(prepare(TinySource(), DataKeys(), seed=0), batch_size=4)
     assert plain.describe(12) == (
         "a step: 4 labelled rows; an epoch: 12 steps, one pass over the 48 labelled rows; in all 12 steps"
