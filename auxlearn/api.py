@@ -49,10 +49,10 @@ def run(
     Raises:
         AuxlearnError: With a message for the person who wrote the spec. Nothing was written, unless it says so.
     """
-    from auxlearn.chain import Chain, describe_chain, in_stage, prepare_all
+    from auxlearn.chain import Chain, describe_chain, prepare_all, rehearse_all
     from auxlearn.running import describe, train, working
     from auxlearn.training.folder import RunFolder
-    from auxlearn.training.session import fabric_of, rehearse
+    from auxlearn.training.session import fabric_of
 
     read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins)
     runs = read.stages or (read,)
@@ -61,9 +61,7 @@ def run(
     if reporter is not None and fabric.is_global_zero:
         reporter.say("checking the data, and one step with a throw-away copy")
     data = prepare_all(runs)
-    for one, its in zip(runs, data, strict=True):
-        with in_stage(one):
-            rehearse(one, its)
+    rehearse_all(runs, data)
     folder = RunFolder(out or Path("runs") / read.name)
     if fabric.is_global_zero:
         folder.create(overwrite=overwrite)
@@ -101,7 +99,7 @@ def resume(
         CheckpointError: If the run cannot go on as the same run; it names each difference.
     """
     from auxlearn.chain import Chain
-    from auxlearn.running import train, working
+    from auxlearn.running import lacks_best, recorded, train, working
     from auxlearn.training.folder import RunFolder
     from auxlearn.training.resuming import check_same_chain, check_same_run
     from auxlearn.training.session import fabric_of, prepare_data
@@ -120,6 +118,8 @@ def resume(
             return chain.go(fabric, allow_inexact=allow_inexact)
     data = prepare_data(read)
     check_same_run(read, folder, data, fabric, allow_inexact=allow_inexact)
+    if lacks_best(folder):
+        return recorded(folder, rank=fabric.global_rank, plugins=plugins, registry=registry)
     with working(folder, first=fabric.is_global_zero):
         return train(read, data, fabric, folder, reporter, resuming=True)
 
@@ -146,13 +146,10 @@ def validate(
     """
     read = load_spec(spec, overrides, registry=registry, plugins=plugins)
     if deep:
-        from auxlearn.chain import in_stage, prepare_all
-        from auxlearn.training.session import rehearse
+        from auxlearn.chain import prepare_all, rehearse_all
 
         runs = read.stages or (read,)
-        for one, data in zip(runs, prepare_all(runs), strict=True):
-            with in_stage(one):
-                rehearse(one, data)
+        rehearse_all(runs, prepare_all(runs))
     return read
 
 

@@ -12,18 +12,17 @@ import attrs
 
 from auxlearn.data import Prepared
 from auxlearn.errors import AuxlearnError, Interrupted
-from auxlearn.results.loaded import LoadedRun
-from auxlearn.running import RunResult, describe, train, working
+from auxlearn.running import RunResult, describe, recorded, train, working
 from auxlearn.spec.models import Spec
 from auxlearn.training.folder import RunFolder, environment
 from auxlearn.training.progress import Reporter
 from auxlearn.training.resuming import check_same_run
-from auxlearn.training.session import fabric_of, prepare_data
+from auxlearn.training.session import Weights, fabric_of, prepare_data, rehearse
 
 if TYPE_CHECKING:
     from auxlearn.registry import Registry
 
-__all__ = ["Chain", "describe_chain", "in_stage", "prepare_all"]
+__all__ = ["Chain", "describe_chain", "in_stage", "prepare_all", "rehearse_all"]
 
 
 def prepare_all(specs: Sequence[Spec]) -> list[Prepared]:
@@ -37,6 +36,14 @@ def prepare_all(specs: Sequence[Spec]) -> list[Prepared]:
                 known[alike] = prepare_data(spec)
         prepared.append(known[alike])
     return prepared
+
+
+def rehearse_all(specs: Sequence[Spec], data: Sequence[Prepared]) -> None:
+    """Try each run with a throw-away copy, which begins with what those before it will leave."""
+    earlier: dict[str, Weights] = {}
+    for spec, its in zip(specs, data, strict=True):
+        with in_stage(spec):
+            earlier[str(spec.stage)] = rehearse(spec, its, earlier)
 
 
 @contextlib.contextmanager
@@ -90,7 +97,7 @@ class Chain:
         for number, stage in enumerate(self.spec.stages):
             name, part = str(stage.stage), self.folder.stage(str(stage.stage))
             if states[number] == "done":
-                results[name] = self._finished(part, fabric)
+                results[name] = recorded(part, rank=fabric.global_rank, plugins=self.plugins, registry=self.registry)
                 continue
             if self.reporter is not None and fabric.is_global_zero:
                 self.reporter.say(f"stage {name} ({number + 1} of {len(states)})")
@@ -140,20 +147,3 @@ class Chain:
             if fabric.is_global_zero and not resuming:
                 describe(part, stage, data, fabric)
             return train(stage, data, fabric, part, self.reporter, resuming=resuming)
-
-    def _finished(self, part: RunFolder, fabric: Any) -> RunResult:
-        """Return what a stage came to that was done before."""
-        best = part.read("status.json")["selected"]
-        kept = best["step"] in part.checkpoints.steps()
-        which = best["step"] if kept else "last"
-        loaded = LoadedRun.open(part.path, which=which, plugins=self.plugins, registry=self.registry)
-        scored: Mapping[str, Any] = next((line for line in reversed(loaded.history) if line["kind"] == "test"), {})
-        test = {name: value for name, value in scored.items() if name not in ("kind", "step")}
-        return RunResult(
-            path=part.path,
-            best=best,
-            test=test,
-            history=loaded.history,
-            model=loaded.model,
-            rank=fabric.global_rank,
-        )

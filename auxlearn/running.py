@@ -12,6 +12,9 @@ import attrs
 from auxlearn.errors import AuxlearnError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from auxlearn.registry import Registry
     from auxlearn.results.model import TrainedModel
     from auxlearn.spec.models import Spec
     from auxlearn.training.fit import Fit
@@ -84,7 +87,7 @@ def train(
     restoring = resuming and bool(folder.checkpoints.steps())
     fit = make_fit(spec, data, fabric, folder, told, restoring=restoring)
     if spec.init_from is not None and not restoring:
-        take_over(fit.trainer.learner, spec.init_from, spec.root, folder.path)
+        take_over(fit.trainer, spec.init_from, spec.root, folder.path)
     if resuming:
         fit.resume()
     if fit.finished:
@@ -97,9 +100,30 @@ def train(
     best = _best(fit)
     if fabric.is_global_zero:
         folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best)
+    fit.tidy()
     model = TrainedModel.of(fit.trainer.scored, fit.trainer.learner.augmentation.preprocess, shape_of(data))
     history = fit.recorder.history()
     return RunResult(path=folder.path, best=best, test=test, history=history, model=model, rank=fabric.global_rank)
+
+
+def lacks_best(folder: RunFolder) -> bool:
+    """Return whether the run is done, and its selected weights were not to be kept."""
+    status = folder.read("status.json", missing={})
+    return status.get("state") == "done" and status["selected"]["step"] not in folder.checkpoints.steps()
+
+
+def recorded(
+    folder: RunFolder, *, rank: int = 0, plugins: Sequence[ModuleType] = (), registry: Registry | None = None
+) -> RunResult:
+    """Return what a run came to that is done, as it wrote it; with the last weights if the best were not kept."""
+    from auxlearn.results.loaded import LoadedRun
+
+    best = folder.read("status.json")["selected"]
+    which = "last" if lacks_best(folder) else best["step"]
+    loaded = LoadedRun.open(folder.path, which=which, plugins=plugins, registry=registry)
+    scored: Mapping[str, Any] = next((line for line in reversed(loaded.history) if line["kind"] == "test"), {})
+    test = {name: value for name, value in scored.items() if name not in ("kind", "step")}
+    return RunResult(path=folder.path, best=best, test=test, history=loaded.history, model=loaded.model, rank=rank)
 
 
 def _best(fit: Fit) -> dict[str, Any]:

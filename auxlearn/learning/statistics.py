@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -39,6 +40,13 @@ class SeparateNorms(nn.Module):
         norms = batch_norms(backbone)
         self._names = list(norms)
         self.layers = nn.ModuleList(copy.deepcopy(norm) for norm in norms.values())
+
+    @torch.no_grad()
+    def take_over(self, backbone: nn.Module) -> None:
+        """Begin again with the BatchNorm layers of `backbone`, in place, as an optimizer may hold the parameters."""
+        norms = batch_norms(backbone).values()
+        for own, norm in zip(self.layers, norms, strict=True):
+            own.load_state_dict(norm.state_dict())
 
     def overrides(self) -> dict[str, Tensor]:
         """Return the tensors that stand in for the backbone's, by the backbone's names."""

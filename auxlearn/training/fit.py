@@ -100,14 +100,18 @@ class Fit:
         if self.selection.step is not None and self.selection.step != self.trainer.steps:
             load_model(self.trainer, self.folder.checkpoints.load(self.selection.step))
         self._draw()
-        if self.is_first and not self.checkpoint.keep_best:
-            self._prune(keep_best=False)
         if not self.evaluate.test or not self._can_score("test"):
             return {}
         scored = self.score("test")
         if self.is_first:
             self.recorder.write("test", self.selected_step, scored)
         return scored
+
+    def tidy(self) -> None:
+        """Remove the best checkpoint if it is not to be kept; only a run that is done can do without it."""
+        self.trainer.fabric.barrier()
+        if self.is_first and not self.checkpoint.keep_best:
+            self._prune(keep_best=False)
 
     def _draw(self) -> None:
         """Write the figures of the pretext tasks, from rows that the network was not trained on if there are any."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
 from torch import Tensor
 
 from auxlearn.errors import CheckpointError, Problem
-from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import InitFrom
 from auxlearn.training.checkpoint import Checkpoints
 from auxlearn.training.folder import RunFolder
+from auxlearn.training.trainer import Trainer
 
-__all__ = ["find_checkpoint", "kept_weights", "take_over"]
+__all__ = ["find_checkpoint", "kept_weights", "load_parts", "take_over"]
 
 _EMA = "ema.module."
 
@@ -48,6 +49,9 @@ def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
         return folder.checkpoints, steps[-1]
     if which == "best":
         selected = folder.checkpoints.load(steps[-1]).state["extra"]["selection"]["step"]
+        if selected is not None and selected not in steps:
+            what, fix = f"the best weights, of step {selected}, were not kept", '--which last, or "which": "last"'
+            raise CheckpointError(Problem(where=str(folder.path), what=what, fix=fix, exit_code=6))
         return folder.checkpoints, steps[-1] if selected is None else selected
     if not which.isdecimal() or int(which) not in steps:
         known = ", ".join(["best", "last", *map(str, steps)])
@@ -61,28 +65,34 @@ def kept_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in tensors.items() if not name.startswith("ema.")} | averaged
 
 
-def take_over(learner: Learner, source: InitFrom, root: str, folder: Path) -> None:
-    """Load the parts that `source` names into `learner`, strictly.
+def take_over(trainer: Trainer, source: InitFrom, root: str, folder: Path | None = None) -> None:
+    """Load the parts that `source` names into the learner of `trainer`, strictly.
 
     Args:
-        learner: The new run's.
+        trainer: The new run's.
         source: Where to take them from.
         root: What a relative path in the spec refers to.
-        folder: The new run's folder, beside which those of other stages lie.
+        folder: The new run's folder, beside which those of other stages lie; needed to take over from a stage.
 
     Raises:
         CheckpointError: If a part is missing there or has another form; every part that differs is named.
     """
-    path = folder.parent / source.stage if source.stage is not None else Path(root) / str(source.path)
+    beside = folder is not None and source.stage is not None
+    path = folder.parent / source.stage if beside else Path(root) / str(source.path)  # type: ignore[union-attr, operator]
     checkpoints, step = find_checkpoint(path, source.which)
-    tensors = kept_weights(checkpoints.load(step).model)
+    problems = load_parts(trainer, source, kept_weights(checkpoints.load(step).model), str(checkpoints.path(step)))
+    if problems:
+        raise CheckpointError([attrs.evolve(problem, exit_code=6) for problem in problems])
+
+
+def load_parts(trainer: Trainer, source: InitFrom, tensors: Mapping[str, Tensor], origin: str) -> list[Problem]:
+    """Load the parts that `source` names from `tensors`, which are those of `origin`; return what does not fit."""
     problems = []
     for part in source.parts:
         own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
         try:
-            getattr(learner, part).load_state_dict(own, strict=True)
+            getattr(trainer.learner, part).load_state_dict(own, strict=True)
         except RuntimeError as error:
-            what = f"`{part}` of {checkpoints.path(step)} does not fit: {error}"
-            problems.append(Problem(where="/init_from", what=what, exit_code=6))
-    if problems:
-        raise CheckpointError(problems)
+            problems.append(Problem(where="/init_from", what=f"`{part}` of {origin} does not fit: {error}"))
+    trainer.take_over()
+    return problems

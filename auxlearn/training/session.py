@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -9,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from auxlearn.data import Prepared, prepare
-from auxlearn.errors import AuxlearnError, PluginError, Problem
+from auxlearn.errors import AuxlearnError, PluginError, Problem, SpecError
 from auxlearn.evaluation import Selection
 from auxlearn.evaluation.selection import default_monitor
 from auxlearn.learning.learner import Learner
@@ -19,6 +20,7 @@ from auxlearn.training.devices import make_fabric
 from auxlearn.training.feed import Feed
 from auxlearn.training.fit import Fit
 from auxlearn.training.folder import RunFolder
+from auxlearn.training.initial import load_parts, take_over
 from auxlearn.training.loggers import make_loggers, require_loggers
 from auxlearn.training.optimisation import parameter_groups
 from auxlearn.training.progress import Reporter
@@ -29,6 +31,8 @@ from auxlearn.training.trainer import Trainer
 __all__ = ["fabric_of", "make_feed", "make_fit", "make_trainer", "prepare_data", "rehearse", "shape_of", "total_steps"]
 
 _DEFAULT_EPOCHS = 30
+
+Weights = Mapping[str, torch.Tensor]
 
 
 def prepare_data(spec: Spec) -> Prepared:
@@ -134,17 +138,29 @@ def make_fit(
     )
 
 
-def rehearse(spec: Spec, data: Prepared) -> None:
+def rehearse(spec: Spec, data: Prepared, earlier: Mapping[str, Weights] | None = None) -> Weights:
     """Take one step and score one batch of each split with a throw-away copy, on the CPU; write nothing.
 
     What passes does not fail on its configuration later. What fails inside a plugin is told as that plugin's fault.
+
+    Args:
+        spec: The spec, or a stage of one.
+        data: Its data.
+        earlier: What this returned for each of the stages before.
+
+    Returns:
+        The weights of the copy, which have the names and shapes of those that the run will save.
     """
     require_loggers(spec)
     fabric = Fabric(accelerator="cpu", devices=1)
-    feed = make_feed(spec, data, fabric)
+    # The rows of one of the processes that there will be.
+    feed = Feed(
+        data, batch_size=spec.train.batch_size, by=spec.train.epoch, world=spec.train.devices * spec.train.nodes
+    )
     banks = feed.banks(spec.evaluate.knn)
     spec = attrs.evolve(spec, train=attrs.evolve(spec.train, compile=False))
     trainer = make_trainer(spec, build_learner(spec, shape_of(data)), feed, fabric)
+    _rehearse_start(trainer, spec, earlier or {})
     try:
         trainer.step(next(iter(feed.train(0))), epoch=_latest_start(spec))
         few = {target: attrs.evolve(bank, rows=bank.rows[: feed.batch_size]) for target, bank in banks.items()}
@@ -159,6 +175,18 @@ def rehearse(spec: Spec, data: Prepared) -> None:
     except Exception as error:
         what = f"a trial step failed: {type(error).__name__}: {error}"
         raise PluginError(Problem(what=what, fix="--debug shows where", exit_code=3)) from error
+    return trainer.learner.state_dict()
+
+
+def _rehearse_start(trainer: Trainer, spec: Spec, earlier: Mapping[str, Weights]) -> None:
+    """Take over what the run will begin with."""
+    source = spec.init_from
+    if source is not None and source.stage is None:
+        take_over(trainer, source, spec.root)
+    elif source is not None and source.stage in earlier:
+        problems = load_parts(trainer, source, earlier[source.stage], f'the stage "{source.stage}"')
+        if problems:
+            raise SpecError(problems)
 
 
 def _latest_start(spec: Spec) -> float:

@@ -113,6 +113,13 @@ class Trainer:
             return self.average.module  # type: ignore[return-value]
         return self._kept
 
+    def take_over(self) -> None:
+        """Make what was copied from the backbone and the tasks again what they are, after other weights were loaded."""
+        for norms in self.learner.norms.values():
+            norms.take_over(self.learner.backbone)  # type: ignore[operator]
+        if self.average is not None:
+            self.average.module.load_state_dict(self._kept.state_dict())
+
     def moment(self, *, epoch: float = 0.0, progress: float = 0.0) -> Moment:
         """Return the moment of the coming step."""
         return Moment(

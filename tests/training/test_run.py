@@ -16,10 +16,14 @@ import torch
 import auxlearn
 from auxlearn.errors import CheckpointError, DivergedError, EnvironmentProblem, Interrupted, SpecError
 from auxlearn.evaluation import Selection
+from auxlearn.spec import load_spec
 from auxlearn.spec.models import Monitor
 from auxlearn.testing import plugin
+from auxlearn.training.fit import Fit
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.progress import Silent
+from auxlearn.training.session import prepare_data, rehearse
+from auxlearn.training.trainer import Trainer
 
 
 def spec(**changes: Any) -> dict[str, Any]:
@@ -203,6 +207,24 @@ def test_init_from_takes_over_the_selected_backbone_and_nothing_else(tmp_path: P
     assert not torch.equal(head, first.model.primary["kind"].state_dict()["head.weight"])
 
 
+def test_what_is_copied_from_the_backbone_begins_with_the_weights_that_were_taken_over(tmp_path: Path) -> None:
+    run(tmp_path / "first", spec(optimizer={"type": "adamw", "lr": 0.1}))
+    given = spec(
+        init_from={"path": str(tmp_path / "first")},
+        pretext={"flip": {"type": "tiny", "statistics": "separate"}},
+        optimizer={"type": "adamw", "lr": 1e-9},
+        train={"steps": 1, "batch_size": 10, "ema": 0.5},
+    )
+    run(tmp_path / "second", given)
+    source, found = weights(tmp_path / "first", 15), weights(tmp_path / "second")
+    norm = source["backbone.norm.weight"]
+    assert (norm - 1).abs().max() > 0.05
+    for name in ("norms.flip.layers.0.weight", "ema.module.backbone.norm.weight", "backbone.norm.weight"):
+        torch.testing.assert_close(found[name], norm)
+    mean = source["backbone.norm.running_mean"]
+    assert (found["norms.flip.layers.0.running_mean"] - mean).norm() < mean.norm() / 2
+
+
 def test_init_from_of_another_form_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "first", spec())
     with pytest.raises(CheckpointError, match="does not fit"):
@@ -212,6 +234,9 @@ def test_init_from_of_another_form_is_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(CheckpointError, match="no run folder"):
         run(tmp_path / "third", spec(init_from={"path": str(tmp_path / "nowhere")}))
+    with pytest.raises(CheckpointError, match="no run folder"):
+        auxlearn.validate(spec(init_from={"path": str(tmp_path / "nowhere")}), deep=True, plugins=[plugin])
+    assert {path.name for path in tmp_path.iterdir()} == {"first"}
 
 
 def test_patience_ends_a_run(tmp_path: Path) -> None:
@@ -259,6 +284,43 @@ def test_without_keep_best_the_best_is_scored_all_the_same(tmp_path: Path) -> No
     assert RunFolder(tmp_path / "kept").checkpoints.steps() == [5, 15]
     assert RunFolder(tmp_path / "r").checkpoints.steps() == [15]
     assert result.test == kept.test
+    again = resume(tmp_path / "r")
+    assert (again.best, again.test, again.history) == (result.best, result.test, result.history)
+    with pytest.raises(CheckpointError, match=r"step 5, were not kept; fix: --which last"):
+        auxlearn.load_run(tmp_path / "r", plugins=[plugin])
+    assert auxlearn.load_run(tmp_path / "r", which="last", plugins=[plugin]).step == 15
+
+
+def test_a_run_that_stops_before_it_is_done_still_has_its_best_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spec(
+        checkpoint={"keep_last": 1, "keep_best": False}, evaluate={"monitor": {"metric": "kind/loss", "mode": "max"}}
+    )
+    whole = run(tmp_path / "whole", given)
+    score = Fit.score
+
+    def broken(self: Fit, split: str) -> dict[str, Any]:
+        if split == "test":
+            raise KeyboardInterrupt
+        return score(self, split)
+
+    monkeypatch.setattr(Fit, "score", broken)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "r", given)
+    monkeypatch.undo()
+    assert auxlearn.load_run(tmp_path / "r", plugins=[plugin]).step == 5
+    assert resume(tmp_path / "r").test == whole.test
+    assert RunFolder(tmp_path / "r").checkpoints.steps() == [15]
+
+
+def test_the_rehearsal_takes_the_rows_of_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load_spec(spec(train={"batch_size": 12, "devices": 2, "nodes": 2}), plugins=[plugin])
+    seen = []
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda self, batch, **how: seen.append(len(batch)) or step(self, batch, **how))
+    rehearse(found, prepare_data(found))
+    assert seen == [3]
 
 
 def test_a_run_is_resumed_without_the_run_that_it_began_from(tmp_path: Path) -> None:

@@ -261,6 +261,22 @@ def test_every_stage_is_tried_before_anything_is_written(tmp_path: Path) -> None
         auxlearn.validate(chain(PRETRAIN, bad), deep=True, plugins=[plugin])
 
 
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [({"init_from": {"parts": ["backbone", "primary"]}}, "primary"), ({"backbone": {"width": 4}}, "backbone")],
+)
+def test_what_a_stage_takes_over_is_tried_before_anything_is_written(
+    change: dict[str, Any], part: str, tmp_path: Path
+) -> None:
+    given = chain(PRETRAIN, {**FINETUNE, **change})
+    with pytest.raises(SpecError, match=rf'/init_from: `{part}` of the stage "pretrain" does not fit') as caught:
+        run(tmp_path / "r", given)
+    assert 'in the stage "finetune"' in str(caught.value)
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(SpecError, match="does not fit"):
+        auxlearn.validate(given, deep=True, plugins=[plugin])
+
+
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line find the tiny components."""
