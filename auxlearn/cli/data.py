@@ -211,6 +211,9 @@ def prepare(args: argparse.Namespace) -> int:
     fit: Any = getattr(section.choice.params, "fit", "crop")
     treatment = Treatment(size=args.size, crop=args.crop, margin=args.margin, align=args.align, fit=fit)
     keys = {key: value for key, value in section.own_keys.items() if key not in ("cache_dir", "size")}
+    if section.unlabelled is not None and "unlabelled" not in keys:
+        what = f"`unlabelled` is not in {SECTION}: its rows are of another source ({section.unlabelled})"
+        print(f"left out: {what}", file=sys.stderr)
     size = args.size or section.choice.keys.size
     rows: list[Any] = [source.dataset(split) for split in source.splits]
     with _progress(sum(map(len, rows)), quiet=args.quiet) as advance:

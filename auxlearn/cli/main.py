@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments without the program's name; by default those of the process.
     """
-    args = _parser().parse_args(argv)
+    args = _arguments(argv)
     args.registry = _registry(args.no_plugin)
     try:
         code: int = args.run(args)
@@ -50,6 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # everything a command can raise ends here
         return _report(error, debug=args.debug)
     return code
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments. argparse refuses `a=b` behind an option; they are settings there too."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    name = next((name for name in ("settings", "overrides") if name in args), None)
+    if rest and (name is None or any("=" not in word or word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if name is not None:
+        setattr(args, name, [*getattr(args, name), *rest])
+    return args
 
 
 def _parser() -> argparse.ArgumentParser:

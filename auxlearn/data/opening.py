@@ -38,16 +38,25 @@ class DataSection:
 
     @property
     def own_keys(self) -> dict[str, Any]:
-        """The engine's keys that the section gives, as JSON."""
+        """The engine's keys that the section gives, as JSON; with `unlabelled`, if that is the rest of these rows."""
         names = {field.name for field in attrs.fields(DataKeys)}
+        if self.unlabelled == "rest":
+            names.add("unlabelled")
         return {name: value for name, value in self.given.items() if name in names}
+
+    @property
+    def unlabelled(self) -> str | None:
+        """The type of the source of unlabelled rows, None without one."""
+        given = self.given.get("unlabelled")
+        return given["type"] if isinstance(given, Mapping) else given
 
 
 def read_section(what: str, settings: Sequence[str], registry: Registry) -> DataSection:
     """Return the data that `what` and `settings` mean.
 
     Args:
-        what: A JSON file with a spec, with `{"data": ...}`, or with that section alone; or the type of a data source.
+        what: A JSON file with a spec, with `{"data": ...}`, or with that section alone; or the type of a data source,
+            also where a folder has the same name.
         settings: `key=value` of the section, laid over what the file says.
         registry: What is installed.
 
@@ -57,7 +66,10 @@ def read_section(what: str, settings: Sequence[str], registry: Registry) -> Data
     document, section, root = _found(what, registry)
     seed = document.get("seed", 0)
     whole: dict[str, Any] = {"data": section}
-    problems = apply_overrides(whole, [f"data.{one}" for one in settings])
+    problems = [
+        Problem(where=escape(one), what="is no setting", allowed="key=value") for one in settings if "=" not in one
+    ]
+    problems += apply_overrides(whole, [f"data.{one}" for one in settings if "=" in one])
     assembly = assemble(whole, registry)
     wrong: list[tuple[Path, Problem]] = [item for item in assembly.problems if item[0][:1] == ("data",)]
     selected = assembly.selected.get(("data",))
@@ -72,9 +84,12 @@ def read_section(what: str, settings: Sequence[str], registry: Registry) -> Data
 
 def _found(what: str, registry: Registry) -> tuple[Mapping[str, Any], Any, str]:
     """Return the document, its section of data, and its folder."""
-    if not what.endswith(".json") and not os.path.exists(what):
+    if os.path.isdir(what) or not (what.endswith(".json") or os.path.exists(what)):
         known = [found.provider.name for found in registry.of_kind("data_source")]
         if what not in known and not any(what.endswith(f":{name}") for name in known):
+            inside = os.path.join(what, "data.json")
+            if os.path.isfile(inside):
+                raise SpecError(Problem(where=escape(what), what="is a folder", fix=f"give its {escape(inside)}"))
             text = f'"{escape(what)}" is no file and no data source'
             allowed = f"a JSON file, or {', '.join(known) or 'an installed data source'}"
             raise SpecError(Problem(what=text, allowed=allowed, meant=nearest(what, known)))

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from auxlearn.data import DataContext, DataSource, InputShape, TargetInfo
-from auxlearn.errors import AuxlearnError, PluginError, Problem
+from auxlearn.errors import AuxlearnError, DataError, PluginError, Problem
 from auxlearn.learning import BuildContext, Draws
 from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import Choice, Spec
@@ -56,11 +56,14 @@ def build_component(choice: Choice, context: Any) -> Any:
     """Return what `choice` builds.
 
     Raises:
-        AuxlearnError: As the plugin raised it, its pointers made absolute.
+        AuxlearnError: As the plugin raised it, its pointers made absolute. Those of a `DataError` are left, as they
+            are paths of files.
         PluginError: If the plugin failed in any other way; it names the plugin and its distribution.
     """
     try:
         return choice.provider.build(choice.params, context)
+    except DataError:
+        raise
     except AuxlearnError as error:
         raise type(error)([attrs.evolve(p, where=_absolute(choice, p)) for p in error.problems]) from error
     except Exception as error:

@@ -179,6 +179,9 @@ def test_a_wrong_spec(fresh):
         (["--no-plugin", "mien", "validate", "spec.json"], 3, 'error: --no-plugin names the plugin "mien", which'),
         (["validate"], 2, "usage: auxlearn validate"),
         (["trian"], 2, "usage: auxlearn"),
+        (["validate", "spec.json", "--json", "--bad=1"], 2, "usage: auxlearn"),
+        (["validate", "spec.json", "--json", "seed"], 2, "usage: auxlearn"),
+        (["schema", "seed=1"], 2, "usage: auxlearn"),
         ([], 2, "usage: auxlearn"),
     ],
 )
@@ -187,6 +190,11 @@ def test_errors_are_messages_with_a_code_of_their_own(fresh, args, code, message
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
+
+
+def test_overrides_may_stand_behind_options(fresh):
+    told = json.loads(fresh("validate", "spec.json", "seed=3", "--json", "train.epochs=5").stdout)
+    assert (told["resolved"]["seed"], told["resolved"]["train"]["epochs"]) == (3, 5)
 
 
 def test_a_plugin_that_is_not_allowed(fresh):

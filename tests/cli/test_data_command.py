@@ -158,6 +158,30 @@ def test_prepare_refuses(call, pictures):
     assert call("prepare", "folder", "root=faces", "--out", "t", "--skip-bad", 1, "--quiet") == 0
 
 
+def test_a_folder_that_is_called_like_a_type(call, pictures, capsys):
+    (pictures / "faces").rename(pictures / "folder")
+    assert call("show", "folder", "root=folder", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == {"train": 7}
+    (pictures / "elsewhere").mkdir()
+    with pytest.raises(SpecError, match='"elsewhere" is no file and no data source'):
+        call("show", "elsewhere")
+    (pictures / "elsewhere" / "data.json").write_text("{}")
+    with pytest.raises(SpecError, match=r"elsewhere: is a folder; fix: give its elsewhere/data\.json"):
+        call("show", "elsewhere")
+
+
+def test_unlabelled_rows_are_kept_if_they_are_of_this_data(call, tmp_path, capsys):
+    section = {"type": "tiny", "rows": 8, "fraction": 0.5, "unlabelled": {"type": "rest", "ratio": 2}}
+    for name, unlabelled in (("rest", section["unlabelled"]), ("other", "tiny")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"data": {**section, "unlabelled": unlabelled}}))
+        assert call("prepare", f"{name}.json", "--out", name, "--quiet") == 0
+        written = json.loads((tmp_path / name / "data.json").read_text())["data"]
+        assert written["fraction"] == 0.5
+        assert written.get("unlabelled") == (unlabelled if name == "rest" else None)
+        told = "`unlabelled` is not in data.json: its rows are of another source (tiny)" in capsys.readouterr().err
+        assert told == (name == "other")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -166,7 +190,7 @@ def test_prepare_refuses(call, pictures):
         (["folder"], 'lacks the key "root"'),
         (["tiny", "row=4"], '/data/row: unknown key "row".*mean "rows"'),
         (["tiny", "rows=0"], "/data/rows: found 0; allowed: an integer, at least 1"),
-        (["tiny", "rows"], "is no override; allowed: path.to.key=value"),
+        (["tiny", "../rows"], r"^\.\./rows: is no setting; allowed: key=value"),
         (["empty.json"], "empty.json: there is no section `data`"),
     ],
 )
@@ -179,8 +203,8 @@ def test_mistakes(call, tmp_path, words, message):
 def test_exit_codes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "show", "nothing"]) == 2
-    assert main(["data", "show", "folder", "root=nowhere"]) == 4
-    assert "error: " in capsys.readouterr().err
+    assert main(["data", "show", "folder", "--json", "root=nowhere"]) == 4
+    assert f"error: {tmp_path}/nowhere: " in capsys.readouterr().err.splitlines()[-1]  # the path, and nothing before it
     for words in (["data"], ["data", "prepare", "folder"], ["data", "prepare", "folder", "--out", "x", "--size", "3"]):
         with pytest.raises(SystemExit) as caught:
             main(words)
