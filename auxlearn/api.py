@@ -106,7 +106,7 @@ def resume(
 
     folder = RunFolder(path)
     root = folder.read("manifest.json")["root"]
-    read = load_spec(folder.read("spec.json"), overrides, registry=registry, plugins=plugins)
+    read = load_spec(folder.read("spec.json"), overrides, registry=registry, plugins=plugins, recorded=True)
     stages = tuple(attrs.evolve(stage, root=root) for stage in read.stages)
     read = attrs.evolve(read, root=root, stages=stages)
     fabric = fabric_of(read)

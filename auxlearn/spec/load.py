@@ -33,6 +33,7 @@ def load_spec(
     registry: Registry | None = None,
     seed: int | None = None,
     plugins: Sequence[Any] = (),
+    recorded: bool = False,
 ) -> Spec:
     """Read, check and complete a spec, without importing torch.
 
@@ -42,6 +43,7 @@ def load_spec(
         registry: What is installed; by default `discover(plugins)`.
         seed: Replaces the spec's seed.
         plugins: Modules to register besides the installed plugins.
+        recorded: It is what a run has recorded: that of a stage may begin from a stage beside it.
 
     Returns:
         The spec, with the JSON as given and with every default filled in, which is again a valid spec. One with stages
@@ -69,7 +71,7 @@ def load_spec(
         _set_seed(given, seed)
     registry = registry or discover(plugins)
     expanded = expand_preset(given, registry)
-    parts, misfits = expand_stages(expanded.document)
+    parts, misfits = expand_stages(expanded.document, recorded=recorded)
     assemblies = [_checked(part, registry) for part in parts]
     misfits += check_devices(parts, [assembly.plain.get("train") for assembly in assemblies])
     misfits += check_sources(parts, [assembly.plain for assembly in assemblies])

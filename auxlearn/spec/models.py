@@ -16,6 +16,7 @@ from auxlearn.spec.arrangement import Arrangement, Ramp
 from auxlearn.spec.scoring import EvaluateKeys, Knn, Monitor
 
 __all__ = [
+    "STAGE_NAME",
     "Arrangement",
     "AugmentKeys",
     "BackboneKeys",
@@ -39,6 +40,8 @@ __all__ = [
     "TrainKeys",
     "UnlabelledKeys",
 ]
+
+STAGE_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,39}"  # also the name of a folder
 
 
 @attrs.frozen(kw_only=True)
@@ -217,7 +220,7 @@ class InitFrom:
     """`init_from`: weights of another run for a new one."""
 
     path: str | None = option(None, help="A run folder, or one of its checkpoints.")
-    stage: str | None = option(None, help="Instead of `path`: an earlier stage of the same run.")
+    stage: str | None = option(None, pattern=STAGE_NAME, help="Instead of `path`: an earlier stage of the same run.")
     parts: tuple[Literal["backbone", "primary", "pretext"], ...] = option(("backbone",), help="What to take over.")
     which: Literal["best", "last"] = option("best", help="Which checkpoint of a run folder.")
 

@@ -12,7 +12,7 @@ import attrs
 
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn.spec.merge import merge
-from auxlearn.spec.models import TrainKeys
+from auxlearn.spec.models import STAGE_NAME, TrainKeys
 from auxlearn.spec.pointers import Path, pointer
 from auxlearn.spec.validation import problems_of, validator_for
 
@@ -27,7 +27,7 @@ STAGES: dict[str, Any] = {
         "properties": {
             "name": {
                 "type": "string",
-                "pattern": "^(?:[A-Za-z0-9][A-Za-z0-9_-]{0,39})$",
+                "pattern": f"^(?:{STAGE_NAME})$",
                 "description": "Name of the stage and of its folder in that of the run.",
             },
         },
@@ -78,14 +78,21 @@ class Part:
         return (_KEY, self.number, *path)
 
 
-def expand_stages(document: Mapping[str, Any]) -> tuple[list[Part], Placed]:
+def expand_stages(document: Mapping[str, Any], *, recorded: bool = False) -> tuple[list[Part], Placed]:
     """Return the runs that `document` asks for, and what is wrong with how it asks.
 
     Each stage is `merge`d into the rest of the document. Without an `init_from` of its own it begins with the backbone
     of the stage before.
+
+    Args:
+        document: The spec, without a preset.
+        recorded: It is what a run has recorded, perhaps a stage of another spec, which may begin from one beside it.
     """
     if _KEY not in document:
-        return [Part(document=dict(document))], []
+        first, problems = Part(document=dict(document)), []
+        if not recorded:
+            problems = list(_stage_of_none(first, "this spec has no stages"))
+        return [first], [(path, attrs.evolve(problem, where=pointer(path))) for path, problem in problems]
     stages = document[_KEY]
     problems = list(problems_of(validator_for(STAGES), stages, (_KEY,)))
     base = {key: value for key, value in document.items() if key != _KEY}
@@ -95,6 +102,7 @@ def expand_stages(document: Mapping[str, Any]) -> tuple[list[Part], Placed]:
             before = [str(part.stage) for part in parts]
             problems += [((_KEY, number, *path), problem) for path, problem in _misfits(patch, before)]
             parts.append(_part(base, patch, number, before))
+    problems += _stage_of_none(parts[0], "the first stage has none before it") if parts else ()
     return parts, [(path, attrs.evolve(problem, where=pointer(path))) for path, problem in problems]
 
 
@@ -187,6 +195,13 @@ def _misfits(patch: Mapping[str, Any], before: Sequence[str]) -> Iterator[tuple[
         what = f'there is no earlier stage "{escape(source)}"'
         allowed = ", ".join(map(escape, before)) or "none, as this is the first; `path` names another run"
         yield ("init_from", "stage"), Problem(what=what, allowed=allowed, meant=nearest(source, before))
+
+
+def _stage_of_none(first: Part, why: str) -> Iterator[tuple[Path, Problem]]:
+    """Yield where the first run of all begins from a stage, unless `_misfits` says so."""
+    begin = first.document.get("init_from")
+    if isinstance(begin, Mapping) and begin.get("stage") is not None and not first.wrote(("init_from", "stage")):
+        yield ("init_from", "stage"), Problem(what=why, fix='"path" names another run')
 
 
 def _depth(document: Any, path: Path) -> int:

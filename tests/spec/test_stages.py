@@ -58,7 +58,7 @@ def test_each_stage_is_a_plain_spec() -> None:
     assert one.init_from is None
     assert (two.init_from.stage, two.init_from.parts, two.init_from.which) == ("pretrain", ("backbone",), "best")
     for stage in (one, two):
-        again = load_spec({**stage.given, "name": stage.name}, registry=REGISTRY)
+        again = load_spec({**stage.given, "name": stage.name}, registry=REGISTRY, recorded=True)
         assert again.resolved == stage.resolved
     assert (spec.name, spec.train, list(spec.primary)) == ("chain", two.train, ["kind"])
 
@@ -159,6 +159,20 @@ def test_what_all_stages_lack_is_said_once() -> None:
 )
 def test_mistakes_in_the_stages_themselves(stages: list[Any], where: str, what: str) -> None:
     assert (where, what) in problems(chain(*stages))
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "elsewhere", "../../elsewhere"])
+def test_a_run_without_one_before_it_begins_from_no_stage(stage: str) -> None:
+    begin = {"init_from": {"stage": stage}}
+    plain = {key: value for key, value in chain().items() if key != "stages"} | begin
+    where = "/init_from/stage"
+    for document in (plain, chain(PRETRAIN, FINETUNE, **begin)):
+        assert {place for place, _ in problems(document)} == {where}
+    if "/" not in stage:
+        assert problems(plain) == [(where, "this spec has no stages")]
+        assert problems(chain(PRETRAIN, **begin)) == [(where, "the first stage has none before it")]
+        assert load(plain, recorded=True).init_from.stage == stage
+    assert load(chain(PRETRAIN, FINETUNE, init_from={"path": "x"})).stages[0].init_from.path == "x"
 
 
 def test_the_best_weights_that_the_next_stage_begins_with_are_kept() -> None:

@@ -18,6 +18,7 @@ import torch
 import auxlearn
 from auxlearn.cli.main import main
 from auxlearn.errors import CheckpointError, DivergedError, Interrupted, SpecError
+from auxlearn.spec import load_spec
 from auxlearn.testing import plugin
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.progress import Silent
@@ -124,8 +125,8 @@ def test_each_stage_is_a_run_of_its_own(whole: Path, tmp_path: Path) -> None:
     for stage in ("pretrain", "finetune"):
         given = json.loads((whole / stage / "spec.json").read_text())
         resolved = json.loads((whole / stage / "resolved.json").read_text())
-        assert auxlearn.validate(given, plugins=[plugin]).resolved == resolved
-        assert auxlearn.validate(resolved, plugins=[plugin]).resolved == resolved
+        assert load_spec(given, plugins=[plugin], recorded=True).resolved == resolved
+        assert load_spec(resolved, plugins=[plugin], recorded=True).resolved == resolved
 
 
 def test_the_last_stage_is_what_a_chain_is_for(whole: Path) -> None:
