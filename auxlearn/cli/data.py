@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,23 @@ __all__ = ["add", "prepare", "show"]
 
 _SOURCE = 'a spec, a JSON file with its section "data", or the type of a data source'
 _SETTINGS = "settings of the data source, e.g. path=faces"
+_ACROSS = 8
+
+
+def _within(kind: Callable[[str], float], least: int, most: float = math.inf) -> Callable[[str], float]:
+    """Return what reads a number of this kind from `least` to `most`."""
+
+    def read(text: str) -> float:
+        number = math.nan
+        with contextlib.suppress(ValueError):
+            number = kind(text)
+        if not least <= number <= most:
+            bounds = f"at least {least}" if most == math.inf else f"{least} to {most}"
+            what = f"should be {'an integer' if kind is int else 'a number'}, {bounds}, found {text}"
+            raise argparse.ArgumentTypeError(what)
+        return number
+
+    return read
 
 
 def add(subparsers: Any) -> None:
@@ -36,7 +54,9 @@ def _add_show(actions: Any) -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=_SETTINGS)
     parser.add_argument("--sheet", metavar="FILE", help="draw random rows of each class into this picture (.png, .jpg)")
     parser.add_argument("--target", help="the class target for the lines of the sheet (default: the first)")
-    parser.add_argument("--across", type=_positive, default=8, metavar="N", help="rows of each line (default: 8)")
+    parser.add_argument(
+        "--across", type=_within(int, 1), metavar="N", help=f"rows of each line of the sheet (default: {_ACROSS})"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the rows on the sheet (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=show)
@@ -51,21 +71,25 @@ def _add_prepare(actions: Any) -> None:
     parser.add_argument("source", metavar="SOURCE", help=_SOURCE)
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=_SETTINGS)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where to; nothing may be there")
-    parser.add_argument("--size", type=_side, metavar="N", help="side of the pictures (default: as they come)")
+    parser.add_argument(
+        "--size", type=_within(int, 8, 4096), metavar="N", help="side of the pictures (default: as they come)"
+    )
     parser.add_argument(
         "--crop", choices=("box", "landmarks"), help="cut to a square round each row's box or landmarks, in the file"
     )
     parser.add_argument(
-        "--margin", type=_margin, default=0.0, metavar="M", help="room round it, as a part of its side (default: 0)"
+        "--margin", type=_within(float, 0, 10), metavar="M", help="room round it, as a part of its side (default: 0)"
     )
     parser.add_argument(
         "--align", action="store_true", help="turn and scale faces by their landmarks to ArcFace's template"
     )
-    parser.add_argument("--quality", type=_quality, metavar="Q", help="write JPEG of this quality instead of PNG")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="threads (default: 1)")
+    parser.add_argument(
+        "--quality", type=_within(int, 1, 95), metavar="Q", help="write JPEG of this quality instead of PNG"
+    )
+    parser.add_argument("--workers", type=_within(int, 1), default=1, metavar="N", help="threads (default: 1)")
     parser.add_argument(
         "--skip-bad",
-        type=_count,
+        type=_within(int, 0),
         default=0,
         metavar="N",
         help="leave out up to N rows that cannot be read (default: 0)",
@@ -75,46 +99,15 @@ def _add_prepare(actions: Any) -> None:
     parser.set_defaults(run=prepare)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"should be at least 1, found {number}")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"should be at least 0, found {number}")
-    return number
-
-
-def _side(text: str) -> int:
-    number = int(text)
-    if not 8 <= number <= 4096:
-        raise argparse.ArgumentTypeError(f"should be 8 to 4096, found {number}")
-    return number
-
-
-def _quality(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 95:
-        raise argparse.ArgumentTypeError(f"should be 1 to 95, found {number}")
-    return number
-
-
-def _margin(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 10:
-        raise argparse.ArgumentTypeError(f"should be 0 to 10, found {number}")
-    return number
-
-
 def show(args: argparse.Namespace) -> int:
     """Run `auxlearn data show`."""
     from auxlearn.data.opening import read_section
     from auxlearn.data.overview import overview
+    from auxlearn.errors import Problem, SpecError
 
+    for option in ("target", "across"):
+        if getattr(args, option) is not None and args.sheet is None:
+            raise SpecError(Problem(what=f"--{option} is about the contact sheet", fix="give --sheet FILE too"))
     section = read_section(args.source, args.settings, args.registry())
     source = _divided(section, _build(section, section.choice.keys.size))
     target = _sheet_target(source, args.target)
@@ -154,7 +147,7 @@ def _draw(source: DataSource, target: str | None, args: argparse.Namespace) -> N
     from auxlearn.data.sheet import contact_sheet
     from auxlearn.errors import EnvironmentProblem, Problem, escape
 
-    sheet = contact_sheet(source, target=target, across=args.across, seed=args.seed)
+    sheet = contact_sheet(source, target=target, across=args.across or _ACROSS, seed=args.seed)
     try:
         sheet.save(args.sheet)
     except (OSError, ValueError) as error:  # ValueError: an ending that is no picture's
@@ -198,18 +191,20 @@ def prepare(args: argparse.Namespace) -> int:
     """Run `auxlearn data prepare`."""
     from auxlearn.data.opening import read_section
     from auxlearn.data.pictures import Treatment
-    from auxlearn.data.writing import SECTION, require_images, write_table
+    from auxlearn.data.writing import SECTION, require_writable, write_table
     from auxlearn.errors import Problem, SpecError
 
     if args.align and args.crop:
         raise SpecError(Problem(what="--align and --crop were both given", fix="aligned faces are cut already"))
+    if args.margin is not None and not args.crop:
+        raise SpecError(Problem(what="--margin is the room round a crop", fix="give --crop too"))
     section = read_section(args.source, args.settings, args.registry())
+    source = _build(section, None)
+    fit: Any = getattr(section.choice.params, "fit", "crop")
+    treatment = Treatment(size=args.size, crop=args.crop, margin=args.margin or 0.0, align=args.align, fit=fit)
+    require_writable(source, args.out, treatment)
     if args.skip_bad == 0:
         _build(section, section.choice.keys.size or 64).check()  # with a size, for which pictures may differ in theirs
-    source = _build(section, None)
-    require_images(source)
-    fit: Any = getattr(section.choice.params, "fit", "crop")
-    treatment = Treatment(size=args.size, crop=args.crop, margin=args.margin, align=args.align, fit=fit)
     keys = {key: value for key, value in section.own_keys.items() if key not in ("cache_dir", "size")}
     if section.unlabelled is not None and "unlabelled" not in keys:
         what = f"`unlabelled` is not in {SECTION}: its rows are of another source ({section.unlabelled})"

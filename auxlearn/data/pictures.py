@@ -66,18 +66,20 @@ class Pictures:
         Raises:
             DataError: If it cannot be read, or lacks what the treatment needs.
         """
-        item = dict(self._rows[index])
-        pixels = item.pop("image", None)
         name = self._source.name(self._split, index)
+        file = None if self._files is None else self._files[index]
+        if file is not None and hasattr(self._rows, "labels"):  # the image would be decoded for nothing
+            item, pixels = self._rows.labels(index), read_image(file)
+        else:
+            item = dict(self._rows[index])
+            shown = item.pop("image", None)
+            pixels = shown if file is None else read_image(file)
         if pixels is None:
             raise DataError(problem(name, "the row has no image"))
         if not (self._how.align or self._how.crop):
             return _resized(_picture(pixels), self._how), item
-        region = self._source.region(self._split, index) or Region()
-        file = None if self._files is None else self._files[index]
-        picture = _picture(pixels if file is None else read_image(file))
         try:
-            return _cut(picture, region, self._how), item
+            return _cut(_picture(pixels), self._source.region(self._split, index) or Region(), self._how), item
         except ValueError as error:
             raise DataError(problem(name, f"the row {error}")) from None
 

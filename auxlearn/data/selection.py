@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset
 
-from auxlearn.data.source import DataSource
+from auxlearn.data.source import DataSource, Region
 from auxlearn.data.splits import Rows
 
 __all__ = ["Part", "Selection"]
@@ -66,6 +66,10 @@ class Selection(DataSource):
     def name(self, split: str, index: int) -> str:
         """Return what the base calls the row."""
         return self.base.name(*self.origin(split, index))
+
+    def region(self, split: str, index: int) -> Region | None:
+        """Return what the base knows about the object of the row."""
+        return self.base.region(*self.origin(split, index))
 
     def origin(self, split: str, index: int) -> tuple[str, int]:
         """Return the split and index in the base of a row of the view."""

@@ -22,6 +22,8 @@ from auxlearn.errors import DataError, Problem, escape
 
 __all__ = ["TableRow", "TableSource"]
 
+_MOST_MEASURED = 100  # rows that are tried before the size of the images is given up
+
 
 @attrs.frozen(kw_only=True)
 class TableRow:
@@ -106,7 +108,7 @@ class TableSource(DataSource):
             problems.append(problem(str(root), "there are no images"))
         if problems:
             raise DataError(problems)
-        side = (size, size) if size is not None else self._measured(rows[0])
+        side = (size, size) if size is not None else self._measured(rows[:_MOST_MEASURED])
         self.inputs = {"image": InputShape(shape=(3, *side))}
 
     def dataset(self, split: str) -> Dataset[Any]:
@@ -179,11 +181,21 @@ class TableSource(DataSource):
     def _every(self) -> Iterator[TableRow]:
         return (row for split in self.splits for row in self._rows[split])
 
-    def _measured(self, row: TableRow) -> tuple[int, int]:
-        try:
-            return _shown(probe_image(contained(self.root, row.path)), row.crop)
-        except ValueError as error:
-            raise DataError(_problem(row, str(error))) from None
+    def _measured(self, rows: Sequence[TableRow]) -> tuple[int, int]:
+        """Return (height, width) of the first row that can be measured, since one bad file should not hide the others.
+
+        Raises:
+            DataError: With what is wrong about the first row, if none can be measured.
+        """
+        problems: list[Problem] = []
+        for row in rows:
+            try:
+                return _shown(probe_image(contained(self.root, row.path)), row.crop)
+            except ValueError as error:
+                problems.append(_problem(row, str(error)))
+            except DataError as error:
+                problems += error.problems
+        raise DataError(problems[0])
 
     @cached_property
     def _grouped(self) -> bool:
@@ -240,8 +252,11 @@ class _Images(Dataset[Any]):
             real = contained(self.root, self.paths[index])  # again: links may have changed since the check
         except ValueError as error:
             raise DataError(problem(escape(self.paths[index], 300), f"the file {error}")) from None
-        item: dict[str, Any] = {"image": read_image(real, self.size, fit=self.fit, crop=self.crops[index])}
-        return item | {name: values.values[index] for name, values in self.columns.items() if values.present[index]}
+        return {"image": read_image(real, self.size, fit=self.fit, crop=self.crops[index]), **self.labels(index)}
+
+    def labels(self, index: int) -> dict[str, Any]:
+        """Return the targets of a row, without its image."""
+        return {name: values.values[index] for name, values in self.columns.items() if values.present[index]}
 
 
 def _in_custom(splits: Mapping[str, None]) -> tuple[str, ...]:

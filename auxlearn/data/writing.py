@@ -23,7 +23,7 @@ from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource
 from auxlearn.errors import AuxlearnError, DataError, EnvironmentProblem, Problem, SpecError, escape
 
-__all__ = ["MANIFEST", "SECTION", "Written", "require_images", "write_table"]
+__all__ = ["MANIFEST", "SECTION", "Written", "require_writable", "write_table"]
 
 MANIFEST, SECTION = "manifest.csv", "data.json"
 _AT_ONCE = 512  # rows that are handed to the threads together
@@ -59,11 +59,31 @@ class _Row:
 _OWN = ("path", "split", "group", "source", "sha256")
 
 
-def require_images(source: DataSource) -> None:
-    """Raise a `DataError` if the rows of `source` are not one image each."""
+def require_writable(source: DataSource, folder: str | os.PathLike[str], treatment: Treatment) -> None:
+    """Refuse what could only fail, or be wrong, after hours of work.
+
+    Raises:
+        DataError: If the rows are not one image each, or a target cannot be written.
+        SpecError: If something is in the way, or faces would be turned whose angles are labels.
+    """
     if list(source.inputs) != ["image"] or source.inputs["image"].kind != "image":
         found = ", ".join(f"{name} ({one.kind})" for name, one in source.inputs.items()) or "none"
         raise DataError(problem("", f"the rows have other inputs than one image: {found}", allowed="image"))
+    columns_of(source.targets, [])
+    angles = [name for name, info in source.targets.items() if info.unit == "degree" or "roll" in info.names]
+    if treatment.align and angles:
+        what = f"aligning turns the faces, and the angles of {escape(', '.join(angles))} would not be theirs any more"
+        raise SpecError(Problem(what=what, fix="--crop landmarks"))
+    _require_free(Path(folder))
+
+
+def _require_free(folder: Path) -> None:
+    where, empty = escape(folder), folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+    if os.path.lexists(folder) and not empty:
+        raise SpecError(Problem(where=where, what="is there already", fix="remove it, or write elsewhere"))
+    if empty and (folder.samefile(os.curdir) or folder.is_mount()):
+        what = "is the current folder, or one on which something is mounted, and cannot be replaced"
+        raise SpecError(Problem(where=where, what=what, fix="write to a folder in it"))
 
 
 def write_table(
@@ -93,20 +113,18 @@ def write_table(
         advance: Called with the number of rows done since the last call.
 
     Raises:
-        DataError: With every row that cannot be read, if they are more than `skip_bad`; or with what cannot be written.
-        SpecError: If something is in the way.
+        DataError: With every row that cannot be read, if they are more than `skip_bad`; with the first ones, if not one
+            row can; or with what cannot be written.
+        SpecError: If something is in the way, or the treatment would make labels wrong.
         EnvironmentProblem: If the disk refuses.
     """
-    require_images(source)
-    columns_of(source.targets, [])  # whether they can be written, before hours of work
+    require_writable(source, folder, treatment)
     target = Path(folder)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise SpecError(Problem(where=escape(target), what="is there already", fix="remove it, or write elsewhere"))
     building = target.absolute().with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         building.mkdir(parents=True)
         save = partial(_save, building, quality)
-        rows, problems = _write_rows(source, treatment, save, workers, advance)
+        rows, problems = _write_rows(source, treatment, save, workers, advance, give_up=max(skip_bad + 1, _AT_ONCE))
         if len(problems) > skip_bad or not rows:
             raise DataError(_with_advice(problems, rows))
         section = _write_texts(building, source, rows, {**keys, **_fit_of(treatment)})
@@ -135,8 +153,14 @@ def _write_rows(
     save: Callable[[Image.Image, str], tuple[str, str]],
     workers: int,
     advance: Callable[[int], None],
+    *,
+    give_up: int,
 ) -> tuple[list[_Row], list[Problem]]:
-    """Write all pictures; return the rows in order, and what is wrong with the others."""
+    """Write all pictures; return the rows in order, and what is wrong with the others.
+
+    Raises:
+        DataError: If there are `give_up` problems and not one row: then a setting is wrong, not the data.
+    """
     rows: list[_Row] = []
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers) as threads:
@@ -149,6 +173,9 @@ def _write_rows(
                     else:
                         problems += made
                     advance(1)
+                if not rows and len(problems) >= give_up:
+                    what = f"none of the first {len(problems)} rows can be written, and the others were not tried"
+                    raise DataError([problem("", what), *problems])
     return rows, problems
 
 

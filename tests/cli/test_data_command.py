@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+import attrs
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,9 +13,13 @@ from PIL import Image
 import auxlearn
 from auxlearn.cli import data as command
 from auxlearn.cli.main import main
+from auxlearn.data import DataContext, prepare
+from auxlearn.data.opening import read_section
 from auxlearn.errors import DataError, EnvironmentProblem, SpecError
 from auxlearn.registry import discover
 from auxlearn.testing import plugin
+
+NAMES = ("happy", "sad")
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +68,17 @@ def test_show_counts_what_there_is(call, capsys):
     assert last == "images  8 x 8 (27)"
 
 
-def test_show_divides_as_a_run_would(call, pictures, capsys):
+def test_show_divides_as_a_run_would(call, registry, pictures, capsys):
     spec = {"auxlearn": 1, "seed": 3, "data": {"type": "folder", "root": "faces", "split": {"val": 0.34}}}
     (pictures / "spec.json").write_text(json.dumps(spec))
     assert call("show", "spec.json", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["rows"] == {"train": 4, "val": 3} or facts["rows"] == {"train": 5, "val": 2}
+    source = read_section("spec.json", [], registry).choice
+    built = source.provider.build(source.params, DataContext(size=8, root=str(pictures)))
+    data = prepare(built, attrs.evolve(source.keys, allow_leaks=True), seed=3)
+    assert facts["rows"] == {split: len(data.source.dataset(split)) for split in data.splits}
+    counts = {name: {s: data.source.labels(s, "label").count(i) for s in data.splits} for i, name in enumerate(NAMES)}
+    assert facts["classes"]["label"] == counts
     assert sum(facts["missing"]["label"].values()) == 1
     assert facts["sizes"] == {"16x20": 4, "16x16": 3}
     assert facts["groups"] == {"train": None, "val": None}
@@ -151,6 +161,11 @@ def test_prepare_keeps_how_a_run_divides_the_rows(call, pictures, capsys):
 def test_prepare_refuses(call, pictures):
     with pytest.raises(SpecError, match="--align and --crop were both given"):
         call("prepare", "folder", "root=faces", "--out", "t", "--align", "--crop", "box")
+    with pytest.raises(SpecError, match=r"--margin is the room round a crop; fix: give --crop too"):
+        call("prepare", "folder", "root=faces", "--out", "t", "--margin", "0.2")
+    for option in (["--target", "label"], ["--across", 3]):
+        with pytest.raises(SpecError, match=rf"{option[0]} is about the contact sheet; fix: give --sheet FILE too"):
+            call("show", "folder", "root=faces", *option)
     (pictures / "faces" / "sad" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"sad/0\.png.*the file is empty"):
         call("prepare", "folder", "root=faces", "--out", "t")
@@ -209,3 +224,12 @@ def test_exit_codes(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as caught:
             main(words)
         assert caught.value.code == 2
+    assert "--size: should be an integer, 8 to 4096, found 3" in capsys.readouterr().err
+    for option, value, message in (
+        ("--margin", "wide", "a number, 0 to 10, found wide"),
+        ("--workers", "0", "an integer, at least 1, found 0"),
+        ("--quality", "7.5", "an integer, 1 to 95, found 7.5"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["data", "prepare", "folder", "--out", "x", option, value])
+        assert f"argument {option}: should be {message}" in capsys.readouterr().err

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import Dataset
 
-from auxlearn.data import DataContext, DataSource, InputShape, Region, TableRow, TableSource, TargetInfo, read_image
+from auxlearn.data import (
+    DataContext,
+    DataSource,
+    InputShape,
+    Region,
+    TableRow,
+    TableSource,
+    TargetInfo,
+    pictures,
+    read_image,
+    table,
+    writing,
+)
 from auxlearn.data.alignment import STANDARD_FACE
 from auxlearn.data.columns import columns_of
 from auxlearn.data.opening import read_section
@@ -175,10 +187,39 @@ def test_aligned_by_landmarks(folder, registry):
     draws = np.random.default_rng(1).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     for number in range(4):
         Image.fromarray(draws).save(folder / "in" / f"{number}.png")
-    given = source(folder, region=Region(landmarks=STANDARD_FACE))
-    write(given, folder, treatment=Treatment(align=True))
+    rows = [TableRow(path=f"{number}.png", region=Region(landmarks=STANDARD_FACE)) for number in range(4)]
+    write(TableSource(rows, root=folder / "in", targets={}), folder, treatment=Treatment(align=True))
     found = written(registry, folder / "out").dataset("train")[1]["image"].int()
     assert (found - torch.from_numpy(draws).permute(2, 0, 1)).abs().max() <= 1
+
+
+def test_cutting_decodes_each_file_once(folder, monkeypatch):
+    given, opened = source(folder, region=box(0, 0, 9, 9)), []
+    for module in (pictures, table):
+        monkeypatch.setattr(module, "read_image", lambda path, *args, **kwargs: opened.append(path) or read(path))
+    read = read_image
+    write(given, folder, treatment=Treatment(crop="box"))
+    assert len(opened) == len(set(opened)) == 4
+
+
+def test_a_setting_that_can_never_work_ends_it_at_once(folder, monkeypatch):
+    monkeypatch.setattr(writing, "_AT_ONCE", 2)
+    with pytest.raises(DataError, match=r"^none of the first 2 rows can be written, and the others were not tried"):
+        write(source(folder), folder, treatment=Treatment(crop="box"))
+    with pytest.raises(DataError, match=r"^none of the first 3 rows"):
+        write(source(folder), folder, treatment=Treatment(crop="box"), skip_bad=2)
+    regions = [Region(), Region(), Region(), box(0, 0, 9, 9)]
+    assert len(write(source(folder, region=regions), folder, treatment=Treatment(crop="box"), skip_bad=3).skipped) == 3
+
+
+def test_what_aligning_would_make_wrong_is_refused(folder):
+    given = source(folder, region=Region(landmarks=STANDARD_FACE))
+    with pytest.raises(SpecError, match=r"the angles of yaw, pose would not be theirs any more; fix: --crop landmarks"):
+        write(given, folder, treatment=Treatment(align=True))
+    given.targets = {"turn": TargetInfo(kind="continuous", names=("yaw", "roll"), shape=(2,))}
+    with pytest.raises(SpecError, match="the angles of turn would not"):
+        write(given, folder, treatment=Treatment(align=True))
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -190,8 +231,10 @@ def test_aligned_by_landmarks(folder, registry):
     ],
 )
 def test_rows_without_a_region(folder, treatment, message):
+    given = source(folder)
+    given.targets = {}
     with pytest.raises(DataError) as caught:
-        write(source(folder), folder, treatment=treatment)
+        write(given, folder, treatment=treatment)
     assert len(caught.value.problems) == 5
     assert message in str(caught.value)
 
@@ -225,6 +268,32 @@ def test_nothing_is_overwritten(folder):
     (folder / "out").write_text("a file")
     with pytest.raises(SpecError, match="is there already"):
         write(source(folder), folder)
+
+
+def test_folders_that_cannot_be_replaced(folder, monkeypatch):
+    (folder / "out").mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(folder / "out")
+        with pytest.raises(SpecError, match="is the current folder, or one on which something is mounted"):
+            write(source(folder), folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.is_mount", lambda _: True)
+        with pytest.raises(SpecError, match="write to a folder in it"):
+            write(source(folder), folder)
+    (folder / "out").rename(folder / "else")
+    (folder / "out").symlink_to(folder / "else")
+    with pytest.raises(SpecError, match="is there already"):
+        write(source(folder), folder)
+
+
+def test_the_first_row_may_be_bad(folder, registry):
+    (folder / "in" / "0.png").write_bytes(b"no picture")
+    assert write(source(folder), folder, skip_bad=1).rows == {"train": 2, "val": 1}
+    for number in (1, 2, 3):
+        (folder / "in" / f"{number}.png").unlink()
+    with pytest.raises(DataError, match=r"0\.png") as caught:
+        source(folder)
+    assert len(caught.value.problems) == 1
 
 
 def test_progress_counts_every_row(folder):
