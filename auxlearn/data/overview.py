@@ -51,8 +51,8 @@ class Overview:
 def overview(source: DataSource, *, seed: int = 0) -> Overview:
     """Return what there is in `source`.
 
-    Sizes are read from the heads of the files, of at most 1,000 rows of a split, drawn by `seed`; where rows are no
-    files, images have the size that the source says.
+    Sizes are read from the heads of the files, of at most 1,000 rows of a split, drawn by `seed`; where rows show parts
+    of their files, they are those of the parts, and where rows are no files, what the source says.
     """
     labels = {split: class_labels(source, split) for split in source.splits}
     targets = {name: info for name, info in source.targets.items() if info.kind == "class"}
@@ -93,7 +93,7 @@ def _sizes(source: DataSource, split: str, seed: int) -> Counter[tuple[int, int]
         if file is None:
             continue
         try:
-            height, width = probe_image(file)
+            height, width = source.shape(split, index) or probe_image(file)
         except DataError:
             continue  # `check` says what is wrong with it
         found[width, height] += 1

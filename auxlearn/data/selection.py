@@ -71,6 +71,10 @@ class Selection(DataSource):
         """Return what the base knows about the object of the row."""
         return self.base.region(*self.origin(split, index))
 
+    def shape(self, split: str, index: int) -> tuple[int, int] | None:
+        """Return what the base says about the row."""
+        return self.base.shape(*self.origin(split, index))
+
     def origin(self, split: str, index: int) -> tuple[str, int]:
         """Return the split and index in the base of a row of the view."""
         rest = index

@@ -131,6 +131,14 @@ class DataSource(ABC):
         """Return where in its stored image the object of a row is, if that is known. Default: it is not."""
         return None
 
+    def shape(self, split: str, index: int) -> tuple[int, int] | None:
+        """Return (height, width) of the part of its file that a row shows, in the file's pixels. Default: all of it.
+
+        Raises:
+            DataError: If the file cannot be read.
+        """
+        return None
+
     def fingerprint(self) -> str:
         """Return a short hash that changes when the samples do; resuming compares it."""
         return ""

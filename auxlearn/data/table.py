@@ -129,6 +129,16 @@ class TableSource(DataSource):
         region = self._rows[split][index].region
         return region() if callable(region) else region
 
+    def shape(self, split: str, index: int) -> tuple[int, int]:
+        """Return (height, width) of the part of its file that a row shows."""
+        return self._shape(self._rows[split][index])
+
+    def _shape(self, row: TableRow) -> tuple[int, int]:
+        try:
+            return _shown(probe_image(contained(self.root, row.path)), row.crop)
+        except ValueError as error:
+            raise DataError(_problem(row, str(error))) from None
+
     def duplicates(self) -> Sequence[Sequence[tuple[str, int]]]:
         """Return the sets of rows whose files are the same, or hold the same bytes, and are cropped alike."""
         return self._duplicates
@@ -190,9 +200,7 @@ class TableSource(DataSource):
         problems: list[Problem] = []
         for row in rows:
             try:
-                return _shown(probe_image(contained(self.root, row.path)), row.crop)
-            except ValueError as error:
-                problems.append(_problem(row, str(error)))
+                return self._shape(row)
             except DataError as error:
                 problems += error.problems
         raise DataError(problems[0])

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from auxlearn.data import Region, TableRow, TableSource, TargetInfo, prepare, read_image
+from auxlearn.data.overview import overview
+from auxlearn.data.selection import Selection
 from auxlearn.errors import DataError
 from auxlearn.spec.models import DataKeys
 
@@ -87,6 +89,16 @@ def test_without_a_size_the_crops_have_to_be_of_one(picture):
     made.check()
     with pytest.raises(DataError, match=r"has \(3, 3\) pixels"):
         source(picture, (0, 0, 3, 2), (1, 1, 4, 4), size=None).check()
+
+
+def test_an_overview_has_the_sizes_of_the_parts_also_in_other_splits(picture):
+    region = Region(box=(1, 2, 3, 4))
+    rows = [TableRow(path=picture.name, crop=crop, region=region) for crop in ((0, 0, 3, 2), (1, 1, 4, 3), None)]
+    made = TableSource(rows, root=picture.parent, targets={}, size=4)
+    view = Selection(made, {"val": [("train", np.array([0, 2]))]})
+    assert overview(made).sizes == {(3, 2): 2, (WIDTH, HEIGHT): 1}
+    assert overview(view).sizes == {(3, 2): 1, (WIDTH, HEIGHT): 1}
+    assert view.region("val", 1) == region
 
 
 def test_only_the_same_part_is_the_same_input(picture):
