@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     loaded = api.load_run(args.path, which=args.which, registry=args.registry())
-    scores = loaded.score(args.split, knn={target: Knn() for target in args.knn})
+    known = loaded.spec["evaluate"]["knn"]
+    scores = loaded.score(args.split, knn={target: Knn() for target in args.knn if target not in known})
     if args.json:
         facts = {"path": str(loaded.path), "step": loaded.step, "split": args.split, "scores": scores}
         print(json.dumps(finite_json(facts), allow_nan=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,6 +19,7 @@ from auxlearn.data import Batch
 from auxlearn.errors import DataError, Problem
 from auxlearn.evaluation.modes import evaluating, is_distributed
 from auxlearn.learning import Augmentation, Backbone, Features
+from auxlearn.learning.features import in_dtype_of
 from auxlearn.spec.models import Knn
 
 __all__ = ["Bank", "Neighbours", "remember"]
@@ -55,6 +57,7 @@ class Neighbours:
         classes: Number of classes.
         k: Neighbours that vote; all features if there are fewer.
         temperature: T.
+        ids: [M], numbers of their rows, where the queries are rows among them: none is a neighbour of its own.
 
     Examples:
         >>> import torch
@@ -66,18 +69,43 @@ class Neighbours:
     """
 
     def __init__(
-        self, target: str, features: Tensor, labels: Tensor, *, classes: int, k: int, temperature: float
+        self,
+        target: str,
+        features: Tensor,
+        labels: Tensor,
+        *,
+        classes: int,
+        k: int,
+        temperature: float,
+        ids: Tensor | None = None,
     ) -> None:
-        if not len(features):
-            raise DataError(Problem(where=f"/evaluate/knn/{target}", what=f'no training row has a label "{target}"'))
-        self.target, self.features, self.classes = target, features, classes
-        self.k, self.temperature = min(k, len(features)), temperature
+        others = len(features) - (ids is not None)
+        if others < 1:
+            none = "no training row" if ids is None else "no other training row"
+            raise DataError(Problem(where=f"/evaluate/knn/{target}", what=f'{none} has a label "{target}"'))
+        self.target, self.features, self.classes, self.ids = target, features, classes, ids
+        self.k, self.temperature = min(k, others), temperature
         self._members = F.one_hot(labels, classes).to(features.dtype)
 
-    def votes(self, queries: Tensor) -> Tensor:
-        """Return the votes of each class [N, classes], up to a factor for each row, for features [N, D] of length 1."""
-        parts = torch.split(queries.to(self.features.dtype), max(1, _CELLS // len(self.features)))
-        return torch.cat([self._weights(part @ self.features.T) @ self._members for part in parts])
+    def votes(self, queries: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Return the votes of each class [N, classes], up to a factor for each row.
+
+        Args:
+            queries: Features [N, D] of length 1.
+            ids: [N], numbers of their rows; needed where the neighbours have some.
+        """
+        rows = max(1, _CELLS // len(self.features))
+        parts = torch.split(queries.to(self.features.dtype), rows)
+        numbers = [None] * len(parts) if self.ids is None or ids is None else torch.split(ids, rows)
+        return torch.cat(
+            [self._weights(self._similar(*part)) @ self._members for part in zip(parts, numbers, strict=True)]
+        )
+
+    def _similar(self, queries: Tensor, ids: Tensor | None) -> Tensor:
+        similar = queries @ self.features.T
+        if ids is None or self.ids is None:
+            return similar
+        return similar.masked_fill(ids[:, None] == self.ids, -math.inf)
 
     def _weights(self, similar: Tensor) -> Tensor:
         last = similar.topk(self.k, dim=1).values[:, -1:]
@@ -100,7 +128,7 @@ class Neighbours:
         """Add a batch to `metrics`; rows without a label are left out."""
         known = batch.has(self.target)
         if known.any():
-            found = self.votes(_normalised(features)[known]).argmax(1)
+            found = self.votes(_normalised(features)[known], batch.ids[known]).argmax(1)
             metrics.update(found, batch.targets[self.target][known])
 
 
@@ -124,6 +152,7 @@ def remember(
     *,
     device: torch.device | str = "cpu",
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    among: bool = False,
 ) -> dict[str, Neighbours]:
     """Return the neighbours of each target among the features of `batches`.
 
@@ -136,6 +165,7 @@ def remember(
         banks: What to remember, by target.
         device: Where to compute.
         precision: Makes a context that sets the arithmetic.
+        among: The rows that will be scored are among these: leave each of them out of its own neighbours.
     """
     width = sum(shape.pooled for shape in backbone.shapes.values())
     pooled = [torch.zeros(0, width, device=device)]
@@ -145,7 +175,7 @@ def remember(
         for batch in batches:
             rows = batch.to(device)
             with precision():
-                features = backbone(augmentation.evaluate(rows.inputs))
+                features = backbone(in_dtype_of(backbone, augmentation.evaluate(rows.inputs)))
             pooled.append(_normalised(features))
             ids.append(rows.ids)
             for target, known in labels.items():
@@ -163,6 +193,7 @@ def remember(
             classes=bank.classes,
             k=bank.keys.k,
             temperature=bank.keys.temperature,
+            ids=numbers[kept] if among else None,
         )
     return made
 

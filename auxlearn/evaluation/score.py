@@ -13,6 +13,7 @@ from auxlearn.data import Batch
 from auxlearn.evaluation.knn import Neighbours
 from auxlearn.evaluation.modes import evaluating, is_distributed
 from auxlearn.learning import Augmentation, Backbone, PrimaryTask, StepContext
+from auxlearn.learning.features import in_dtype_of
 
 __all__ = ["Scored", "score"]
 
@@ -52,7 +53,7 @@ def score(
         for batch in batches:
             rows = batch.to(device)
             with precision():
-                features = backbone(augmentation.evaluate(rows.inputs))
+                features = backbone(in_dtype_of(backbone, augmentation.evaluate(rows.inputs)))
                 for name, task in primary.items():
                     task.update(metrics[name], features, rows)
                     loss = task.loss(features, rows, StepContext()).loss

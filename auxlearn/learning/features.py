@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import attrs
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Feature", "FeatureShape", "Features", "MapShape"]
+__all__ = ["Feature", "FeatureShape", "Features", "MapShape", "in_dtype_of"]
 
 
 @attrs.frozen(kw_only=True)
@@ -90,3 +90,9 @@ class Features(Mapping[str, Feature]):
     def take(self, rows: Tensor | slice) -> Features:
         """Return the features of these rows."""
         return Features({name: part.map(lambda t: t[rows]) for name, part in self._parts.items()})
+
+
+def in_dtype_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return inputs as `module` computes unless under autocast: in float32, or as a "true" precision asks."""
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
+    return {name: t.to(dtype) if dtype is not None and t.is_floating_point() else t for name, t in inputs.items()}

@@ -15,7 +15,7 @@ from auxlearn.errors import PluginError
 from auxlearn.learning.balancing import Fixed
 from auxlearn.learning.context import FrozenCopy, Gather, LossKey, Shared, StepContext, identity_gather
 from auxlearn.learning.draws import isolated_rng
-from auxlearn.learning.features import Features
+from auxlearn.learning.features import Features, in_dtype_of
 from auxlearn.learning.identity import Identity
 from auxlearn.learning.interfaces import (
     Augmentation,
@@ -202,13 +202,8 @@ class Learner(nn.Module):
 
     def features(self, inputs: Mapping[str, Tensor]) -> Features:
         """Return the features of rows as the data gives them, without augmentation."""
-        found: Features = self.backbone(self.augmentation.evaluate(inputs))
+        found: Features = self.backbone(in_dtype_of(self.backbone, self.augmentation.evaluate(inputs)))
         return found
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        """What the backbone computes in, unless under autocast: float32, or that of a "true" precision."""
-        return next((p.dtype for p in self.backbone.parameters()), torch.get_default_dtype())
 
     def _own(self, moment: Moment, device: torch.device) -> Moment:
         return attrs.evolve(moment, seed=self.seed, device=device)
@@ -218,7 +213,7 @@ class Learner(nn.Module):
         inputs = first.inputs
         if len(run.passes) > 1:
             inputs = {name: torch.cat([part.inputs[name] for part in run.passes]) for name in inputs}
-        inputs = {name: t.to(self._dtype) if t.is_floating_point() else t for name, t in inputs.items()}
+        inputs = in_dtype_of(self.backbone, inputs)
         if self.channels_last:
             inputs = {name: in_channels_last(t) for name, t in inputs.items()}
         moment.draws(f"pass/{first.name}").seed_globally()

@@ -145,7 +145,8 @@ class LoadedRun:
 
         Args:
             split: The split.
-            knn: Class targets to score by nearest neighbours among the training rows, besides those of the spec.
+            knn: Class targets to score by nearest neighbours among the training rows, besides those of the spec. On
+                `train` a row is no neighbour of its own.
 
         Raises:
             DataError: If the data is not there, or has no such split.
@@ -169,7 +170,10 @@ class LoadedRun:
             model.to(memory_format=torch.channels_last)
         augmentation = Identity(model.preprocess)
         how: dict[str, Any] = {"device": fabric.device, "precision": fabric.autocast}
-        near = remember(model.backbone, augmentation, feed.remembered(banks, size), banks, **how) if banks else None
+        near = None
+        if banks:
+            bank = feed.remembered(banks, size)
+            near = remember(model.backbone, augmentation, bank, banks, among=split == "train", **how)
         rows = feed.evaluation(split, size)
         return score(model.backbone, dict(model.tasks()), augmentation, rows, neighbours=near, **how)
 

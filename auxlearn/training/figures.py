@@ -13,6 +13,7 @@ from torch import Tensor
 from auxlearn.data import Batch
 from auxlearn.learning import Features, PretextTask, StepContext, View
 from auxlearn.learning.draws import isolated_rng
+from auxlearn.learning.features import in_dtype_of
 from auxlearn.learning.learner import Learner
 from auxlearn.learning.plan import Moment
 from auxlearn.learning.showing import scaled
@@ -72,7 +73,7 @@ def _features(learner: Learner, name: str, view: View) -> Features:
     norms = batch_norms(learner.backbone).values() if statistics == "batch" and not learner.freeze_backbone else ()
     for norm in norms:
         norm.train()
-    found = run_backbone(learner.backbone, view.inputs, statistics, separate)  # type: ignore[arg-type]
+    found = run_backbone(learner.backbone, in_dtype_of(learner.backbone, view.inputs), statistics, separate)  # type: ignore[arg-type]
     for norm in norms:
         norm.eval()
     return found

@@ -153,6 +153,59 @@ def test_the_score_of_a_backbone_is_that_of_the_formula(unlabelled: bool) -> Non
     }
 
 
+def test_a_row_is_no_neighbour_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    backbone, augmentation, known = TinyBackbone(), Identity(Preprocess(size=8)), batches(40, unlabelled=True)
+    banks = {"kind": Bank(keys=Knn(k=5), classes=2, rows=tuple(range(0, 40, 2)))}
+    labels = torch.cat([b.targets["kind"] for b in known]).numpy()
+    there = torch.cat([b.has("kind") for b in known]).numpy()
+    found, bank = features(backbone, known), there & (np.arange(40) % 2 == 0)
+    right = []
+    for row in np.flatnonzero(there):
+        others = bank & (np.arange(40) != row)
+        right.append(predicted(found[others], labels[others], found[[row]], 5, 0.07)[0] == labels[row])
+    near = remember(backbone, augmentation, known, banks, among=True)
+    assert score(backbone, {}, augmentation, known, neighbours=near)["knn/kind/accuracy"] == pytest.approx(
+        np.mean(right)
+    )
+    monkeypatch.setattr(knn, "_CELLS", 60)
+    again = score(backbone, {}, augmentation, known, neighbours=near)
+    assert again["knn/kind/accuracy"] == pytest.approx(np.mean(right))
+    one = {"kind": Bank(keys=Knn(k=1), classes=2, rows=(int(np.flatnonzero(bank)[0]),))}
+    with pytest.raises(DataError, match="no other training row has a label"):
+        remember(backbone, augmentation, known, one, among=True)
+
+
+def test_the_training_rows_are_scored_without_themselves_and_as_the_spec_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"evaluate": {"knn": {"kind": {"k": 1, "rows": 30}}}, "train": {"steps": 1, "batch_size": 12}}
+    result = auxlearn.run(spec(**settings), out=tmp_path / "r", plugins=[plugin])
+    seen = []
+    votes = Neighbours.votes
+    monkeypatch.setattr(
+        Neighbours,
+        "votes",
+        lambda self, queries, ids: seen.append((self.k, len(self.ids))) or votes(self, queries, ids),
+    )
+    from auxlearn.registry import discover
+
+    monkeypatch.setattr("auxlearn.cli.main._registry", lambda block: lambda: discover([plugin]))
+    assert main(["eval", str(result.path), "--split", "train", "--knn", "kind", "--json"]) == 0
+    assert set(seen) == {(1, 30)}
+    assert 0 < json.loads(capsys.readouterr().out)["scores"]["knn/kind/accuracy"] <= 1
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_runs_of_true_precisions_are_scored_and_drawn(precision: str, tmp_path: Path) -> None:
+    train = {"steps": 2, "batch_size": 12, "precision": precision}
+    given = spec(primary={"kind": {"type": "tiny"}}, train=train, backbone={"type": "tiny", "norm": False})
+    result = auxlearn.run(given, out=tmp_path / "r", plugins=[plugin])
+    assert set(result.test) >= {"kind/loss", "knn/kind/accuracy"}
+    loaded = auxlearn.load_run(tmp_path / "r", plugins=[plugin])
+    assert loaded.score("test")["kind/loss"] == pytest.approx(result.test["kind/loss"], rel=0.02)
+
+
 def test_several_modalities_stand_side_by_side() -> None:
     parts = {"image": Feature(pooled=torch.tensor([[3.0]])), "sound": Feature(pooled=torch.tensor([[4.0]]))}
     assert knn._normalised(Features(parts)).tolist() == [pytest.approx([0.6, 0.8])]
