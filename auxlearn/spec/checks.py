@@ -125,7 +125,8 @@ def _size(assembly: Assembly, facts: DataFacts | None) -> int | None:
 def _check_train(assembly: Assembly) -> Found:
     train: TrainKeys = assembly.plain["train"]
     if train.epochs is not None and train.steps is not None:
-        yield ("train", "steps"), Problem(what="both `epochs` and `steps` are given", fix="give one of them")
+        fix = 'give one of them; "epochs": null takes back what a preset or the rest of the spec says'
+        yield ("train", "steps"), Problem(what="both `epochs` and `steps` are given", fix=fix)
     parts = train.devices * train.nodes * train.accumulate
     if train.batch_size % parts:
         below = train.batch_size // parts * parts

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from auxlearn.errors import error_of
+from auxlearn.errors import Problem, error_of
 from auxlearn.registry import Registry, discover
 from auxlearn.spec.assembly import Assembly, Selected, assemble
 from auxlearn.spec.checks import check
 from auxlearn.spec.models import Arrangement, Choice, Spec, TrainKeys
 from auxlearn.spec.overrides import apply_overrides
 from auxlearn.spec.pointers import Path, in_document_order
-from auxlearn.spec.presets import expand_preset
+from auxlearn.spec.presets import Expanded, expand_preset
 from auxlearn.spec.reading import Document, read
 from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION, Section
 from auxlearn.spec.stages import Part, check_devices, check_sources, expand_stages, gather
@@ -66,11 +67,8 @@ def load_spec(
         raise ValueError("`plugins` should be empty where a `registry` is given; it is made by `discover(plugins)`")
     document = read(source)
     given = document.value
-    misplaced = apply_overrides(given, overrides)
-    if seed is not None:
-        _set_seed(given, seed)
     registry = registry or discover(plugins)
-    expanded = expand_preset(given, registry)
+    expanded, misplaced = _expanded(given, overrides, seed, registry)
     parts, misfits = expand_stages(expanded.document, recorded=recorded)
     assemblies = [_checked(part, registry) for part in parts]
     misfits += check_devices(parts, [assembly.plain.get("train") for assembly in assemblies])
@@ -88,10 +86,26 @@ def load_spec(
     return specs[0] if parts[0].stage is None else _whole(specs, document)
 
 
-def _set_seed(given: dict[str, Any], seed: int) -> None:
-    """Set the seed of the spec, for its stages too."""
+def _expanded(
+    given: dict[str, Any], overrides: Sequence[str], seed: int | None, registry: Registry
+) -> tuple[Expanded, list[Problem]]:
+    """Change `given` by the overrides and the seed; return it laid over its preset, and what is wrong with them."""
+    names = [one for one in overrides if one.startswith(("preset=", "/preset="))]
+    misplaced = apply_overrides(given, names)  # first, as the preset decides what stages there are
+    if overrides or seed is not None:
+        whole = expand_preset(given, registry).document
+        misplaced += apply_overrides(given, [one for one in overrides if one not in names], whole)
+        if seed is not None:
+            _set_seed(given, whole, seed)
+    return expand_preset(given, registry), misplaced
+
+
+def _set_seed(given: dict[str, Any], whole: Mapping[str, Any], seed: int) -> None:
+    """Set the seed of the spec, for its stages too, which those of `whole`, laid over its preset, may be."""
     given["seed"] = seed
-    stages = given.get("stages")
+    stages = given.get("stages", whole.get("stages"))
+    if isinstance(stages, list) and any(isinstance(stage, dict) and "seed" in stage for stage in stages):
+        given["stages"] = stages = copy.deepcopy(stages)
     for stage in stages if isinstance(stages, list) else ():
         if isinstance(stage, dict):
             stage.pop("seed", None)

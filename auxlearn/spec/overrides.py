@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auxlearn.errors import Problem, escape, nearest
@@ -12,13 +13,18 @@ from auxlearn.spec.reading import parse_value
 __all__ = ["apply_overrides"]
 
 
-def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
+def apply_overrides(
+    document: dict[str, Any], overrides: Sequence[str], whole: Mapping[str, Any] | None = None
+) -> list[Problem]:
     """Change `document` by each of the overrides in turn, and return what is wrong with them.
 
     The left side is a dotted path, or a JSON Pointer where a key itself has a dot. An entry of a list is called by its
     number, or by its name if it has one, as `stages.pretrain.train.epochs=5`. The right side is JSON if it
     can be read as JSON, else a string. Objects on the way are made where they are missing; whether the path is
     one that a spec can have is checked with the rest of the spec.
+
+    Where `whole`, the document laid over its preset, has a list that the document has not, an override of an entry
+    copies the list into the document first, since a list there replaces that of the preset.
 
     >>> document = {"train": {"epochs": 3}}
     >>> apply_overrides(document, ["train.epochs=5", "data.type=folder"])
@@ -33,7 +39,7 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
         if not equals or not all(steps):
             problems.append(Problem(where=escape(override), what="is no override", allowed="path.to.key=value"))
             continue
-        problem = _set(document, steps, _value(right))
+        problem = _set(document, whole, steps, _value(right))
         if problem:
             problems.append(problem)
     return problems
@@ -46,7 +52,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _set(document: dict[str, Any], steps: Sequence[str], value: Any) -> Problem | None:
+def _set(document: dict[str, Any], whole: Any, steps: Sequence[str], value: Any) -> Problem | None:
     here: Any = document
     for depth, step in enumerate(steps):
         key = _key(here, step)
@@ -55,8 +61,10 @@ def _set(document: dict[str, Any], steps: Sequence[str], value: Any) -> Problem 
         if depth == len(steps) - 1:
             here[key] = value
         elif isinstance(here, dict) and here.get(key) is None:
-            here[key] = {}
+            below = whole.get(key) if isinstance(whole, Mapping) else None
+            here[key] = copy.deepcopy(below) if isinstance(below, list) else {}
         here = here[key]
+        whole = whole.get(key) if isinstance(whole, Mapping) else None
     return None
 
 
@@ -79,5 +87,5 @@ def _key(here: Any, step: str) -> str | int | None:
     if not isinstance(here, list):
         return None
     named = [index for index, item in enumerate(here) if isinstance(item, dict) and item.get("name") == step]
-    numbered = [int(step)] if step.isdecimal() and int(step) < len(here) else []
+    numbered = [index for index in range(len(here)) if str(index) == step]
     return next(iter(named + numbered), None)

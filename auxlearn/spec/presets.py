@@ -7,14 +7,15 @@ from typing import Any
 
 import attrs
 
-from auxlearn.errors import AuxlearnError, Problem, error_of
-from auxlearn.registry import Registry
+from auxlearn.errors import AuxlearnError, PluginError, Problem, error_of, escape
+from auxlearn.registry import Found, Registry
 from auxlearn.spec.merge import merge
 from auxlearn.spec.pointers import Path, show
 
 __all__ = ["Expanded", "expand_preset"]
 
 _KEY = "preset"
+_WHOLE = ("$schema", "auxlearn", "name", "seed", "plugins", _KEY)  # what only a spec says
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +43,7 @@ def expand_preset(given: Mapping[str, Any], registry: Registry) -> Expanded:
     """Return `given` laid over the preset that it names: plain keys only.
 
     Raises:
-        AuxlearnError: If there is no such preset, or its plugin is broken.
+        AuxlearnError: If there is no such preset, or its plugin is broken, or it is no part of a spec.
     """
     if _KEY not in given:
         return Expanded(document=dict(given), preset=None, given=given)
@@ -54,8 +55,30 @@ def expand_preset(given: Mapping[str, Any], registry: Registry) -> Expanded:
     except AuxlearnError as error:
         raise type(error)([attrs.evolve(p, where=f"/{_KEY}") for p in error.problems]) from None
     own = {key: value for key, value in given.items() if key != _KEY}
-    document = merge(found.provider.build(None, None), own)
+    document = merge(_content(found), own)
     return Expanded(document=document, preset=name, given=given)
+
+
+def _content(found: Found) -> Mapping[str, Any]:
+    """Return the part of a spec that the preset is.
+
+    Raises:
+        PluginError: If it fails, or is something else.
+    """
+    fault, content = None, None
+    try:
+        content = found.provider.build(None, None)
+    except Exception as error:  # a plugin's function may do anything
+        fault = f"failed: {type(error).__name__}: {escape(error, 300)}"
+    else:
+        if not isinstance(content, Mapping):
+            fault = f"is {show(content)} instead of an object"
+        elif wrong := [key for key in _WHOLE if key in content]:
+            fault = f"has {', '.join(map(show, wrong))}, and a preset has sections and stages only"
+    if fault is not None:
+        what = f'the preset "{escape(found.provider.name)}" of {found.distribution} {found.version} {fault}'
+        raise PluginError(Problem(where=f"/{_KEY}", what=what, exit_code=3))
+    return content or {}
 
 
 def _inside(document: Any, path: Path) -> bool:
