@@ -54,9 +54,7 @@ def _add_show(actions: Any) -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=_SETTINGS)
     parser.add_argument("--sheet", metavar="FILE", help="draw random rows of each class into this picture (.png, .jpg)")
     parser.add_argument("--target", help="the class target for the lines of the sheet (default: the first)")
-    parser.add_argument(
-        "--across", type=_within(int, 1), metavar="N", help=f"rows of each line of the sheet (default: {_ACROSS})"
-    )
+    parser.add_argument("--across", type=_within(int, 1), metavar="N", help=f"rows of each line (default: {_ACROSS})")
     parser.add_argument("--seed", type=int, default=0, help="seed of the rows on the sheet (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=show)
@@ -199,12 +197,14 @@ def prepare(args: argparse.Namespace) -> int:
     if args.margin is not None and not args.crop:
         raise SpecError(Problem(what="--margin is the room round a crop", fix="give --crop too"))
     section = read_section(args.source, args.settings, args.registry())
-    source = _build(section, None)
+    # Checked with a size, for which pictures may differ in theirs; then read in their own.
+    source = _build(section, section.choice.keys.size or 64)
     fit: Any = getattr(section.choice.params, "fit", "crop")
     treatment = Treatment(size=args.size, crop=args.crop, margin=args.margin or 0.0, align=args.align, fit=fit)
     require_writable(source, args.out, treatment)
     if args.skip_bad == 0:
-        _build(section, section.choice.keys.size or 64).check()  # with a size, for which pictures may differ in theirs
+        source.check()
+    source = source.resized(None) or _build(section, None)
     keys = {key: value for key, value in section.own_keys.items() if key not in ("cache_dir", "size")}
     if section.unlabelled is not None and "unlabelled" not in keys:
         what = f"`unlabelled` is not in {SECTION}: its rows are of another source ({section.unlabelled})"

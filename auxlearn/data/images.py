@@ -27,7 +27,18 @@ from torch import Tensor
 from auxlearn.data.problems import problem
 from auxlearn.errors import DataError, escape
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Crop", "Fit", "convert_image", "crop_pixels", "probe_image", "read_image"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "Crop",
+    "Fit",
+    "convert_image",
+    "crop_pixels",
+    "probe_image",
+    "read_image",
+    "shown_shape",
+    "wrong_crop",
+]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 50_000_000
@@ -99,6 +110,31 @@ def crop_pixels(crop: Crop, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int
     if (right - left) * (bottom - top) > max_pixels:
         raise ValueError(f"the crop of {right - left} x {bottom - top} pixels has more than the limit of {max_pixels}")
     return left, top, right, bottom
+
+
+def wrong_crop(crop: Crop | None) -> str | None:
+    """Return what is wrong with a crop, whatever the picture; None if nothing is."""
+    try:
+        crop is None or crop_pixels(crop)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def shown_shape(shape: tuple[int, int], crop: Crop | None) -> tuple[int, int]:
+    """Return (height, width) of what a crop shows of a picture of `shape`; ValueError if that is nothing of it.
+
+    Examples:
+        >>> from auxlearn.data.images import shown_shape
+        >>> shown_shape((20, 30), (5, 5, 15, 25))
+        (20, 10)
+    """
+    if crop is None:
+        return shape
+    left, top, right, bottom = crop_pixels(crop)
+    if left >= shape[1] or top >= shape[0] or right <= 0 or bottom <= 0:
+        raise ValueError(f"is cropped to {(left, top, right, bottom)}, outside of its {shape} pixels (height, width)")
+    return bottom - top, right - left
 
 
 def _pixels(image: Image.Image, size: int | None, fit: Fit, crop: tuple[int, int, int, int] | None = None) -> Tensor:

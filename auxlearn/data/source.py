@@ -131,6 +131,14 @@ class DataSource(ABC):
         """Return where in its stored image the object of a row is, if that is known. Default: it is not."""
         return None
 
+    def resized(self, size: int | None) -> DataSource | None:
+        """Return the same rows with images of this size; None, the default, if they have to be built again for it.
+
+        Args:
+            size: As in `DataContext`.
+        """
+        return None
+
     def shape(self, split: str, index: int) -> tuple[int, int] | None:
         """Return (height, width) of the part of its file that a row shows, in the file's pixels. Default: all of it.
 

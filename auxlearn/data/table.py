@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import attrs
 from torch.utils.data import Dataset
 
 from auxlearn.data.contents import same_files, wrong_checksum
-from auxlearn.data.images import Crop, Fit, crop_pixels, probe_image, read_image
+from auxlearn.data.images import Crop, Fit, probe_image, read_image, shown_shape, wrong_crop
 from auxlearn.data.labels import Column, column
 from auxlearn.data.paths import contained, written
 from auxlearn.data.problems import problem
@@ -94,7 +96,7 @@ class TableSource(DataSource):
         self.splits = _in_custom(dict.fromkeys(row.split for row in rows))
         self._rows = {split: [row for row in rows if row.split == split] for split in self.splits}
         problems = [_problem(row, wrong) for row in rows if (wrong := written(row.path)) is not None]
-        problems += [_problem(row, f"cannot be cropped: {wrong}") for row in rows if (wrong := _wrong_crop(row.crop))]
+        problems += [_problem(row, f"cannot be cropped: {wrong}") for row in rows if (wrong := wrong_crop(row.crop))]
         self._columns: dict[str, dict[str, Column]] = {}
         for split, own in self._rows.items():
             where = [row.where or row.path for row in own]
@@ -108,8 +110,7 @@ class TableSource(DataSource):
             problems.append(problem(str(root), "there are no images"))
         if problems:
             raise DataError(problems)
-        side = (size, size) if size is not None else self._measured(rows[:_MOST_MEASURED])
-        self.inputs = {"image": InputShape(shape=(3, *side))}
+        self.inputs = self._inputs()
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`, each decoded when it is asked for."""
@@ -129,13 +130,21 @@ class TableSource(DataSource):
         region = self._rows[split][index].region
         return region() if callable(region) else region
 
+    def resized(self, size: int | None) -> TableSource:
+        """Return the same rows with images of this size."""
+        made = copy.copy(self)
+        made.__dict__.pop("_fingerprint", None)
+        made.size = size
+        made.inputs = made._inputs()
+        return made
+
     def shape(self, split: str, index: int) -> tuple[int, int]:
         """Return (height, width) of the part of its file that a row shows."""
         return self._shape(self._rows[split][index])
 
     def _shape(self, row: TableRow) -> tuple[int, int]:
         try:
-            return _shown(probe_image(contained(self.root, row.path)), row.crop)
+            return shown_shape(probe_image(contained(self.root, row.path)), row.crop)
         except ValueError as error:
             raise DataError(_problem(row, str(error))) from None
 
@@ -174,7 +183,7 @@ class TableSource(DataSource):
         for row in self._every():
             try:
                 real = contained(self.root, row.path)
-                shape = _shown(probe_image(real), row.crop)
+                shape = shown_shape(probe_image(real), row.crop)
                 altered = row.checksum is not None and wrong_checksum(real, row.checksum)
             except ValueError as error:
                 yield _problem(row, str(error))
@@ -191,14 +200,18 @@ class TableSource(DataSource):
     def _every(self) -> Iterator[TableRow]:
         return (row for split in self.splits for row in self._rows[split])
 
-    def _measured(self, rows: Sequence[TableRow]) -> tuple[int, int]:
+    def _inputs(self) -> dict[str, InputShape]:
+        side = (self.size, self.size) if self.size is not None else self._measured()
+        return {"image": InputShape(shape=(3, *side))}
+
+    def _measured(self) -> tuple[int, int]:
         """Return (height, width) of the first row that can be measured, since one bad file should not hide the others.
 
         Raises:
             DataError: With what is wrong about the first row, if none can be measured.
         """
         problems: list[Problem] = []
-        for row in rows:
+        for row in islice(self._every(), _MOST_MEASURED):
             try:
                 return self._shape(row)
             except DataError as error:
@@ -271,24 +284,6 @@ def _in_custom(splits: Mapping[str, None]) -> tuple[str, ...]:
     """Return the names of the splits, `train`, `val` and `test` first."""
     usual = ("train", "val", "test")
     return tuple([name for name in usual if name in splits] + sorted(splits.keys() - set(usual)))
-
-
-def _wrong_crop(crop: Crop | None) -> str | None:
-    try:
-        crop is None or crop_pixels(crop)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _shown(shape: tuple[int, int], crop: Crop | None) -> tuple[int, int]:
-    """Return (height, width) of what a row shows of a picture of `shape`; ValueError if that is nothing of it."""
-    if crop is None:
-        return shape
-    left, top, right, bottom = crop_pixels(crop)
-    if left >= shape[1] or top >= shape[0] or right <= 0 or bottom <= 0:
-        raise ValueError(f"is cropped to {(left, top, right, bottom)}, outside of its {shape} pixels (height, width)")
-    return bottom - top, right - left
 
 
 def _problem(row: TableRow, what: str, fix: str | None = None) -> Problem:

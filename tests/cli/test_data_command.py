@@ -158,6 +158,17 @@ def test_prepare_keeps_how_a_run_divides_the_rows(call, pictures, capsys):
     assert counts[0] == counts[1]
 
 
+def test_prepare_builds_once_what_can_be_resized(call, pictures, monkeypatch):
+    build, built = command._build, []
+    monkeypatch.setattr(command, "_build", lambda *args: built.append(args) or build(*args))
+    assert call("prepare", "folder", "root=faces", "--out", "t", "--quiet") == 0
+    assert len(built) == 1
+    with Image.open(next((pictures / "t").rglob("000000.png"))) as image:
+        assert image.size == (16, 20)  # its own, and not that of the check
+    assert call("prepare", "tiny", "--out", "u", "--quiet") == 0
+    assert len(built) == 3
+
+
 def test_prepare_refuses(call, pictures):
     with pytest.raises(SpecError, match="--align and --crop were both given"):
         call("prepare", "folder", "root=faces", "--out", "t", "--align", "--crop", "box")

@@ -224,6 +224,17 @@ def test_with_a_checksum_the_time_does_not_matter(root):
     assert source(root, rows).fingerprint() == before
 
 
+def test_another_size_of_the_same_rows_is_what_would_be_built(root):
+    large = source(root, size=16)
+    assert large.fingerprint()
+    for size in (8, 16):
+        made = large.resized(size)
+        assert made.fingerprint() == source(root, size=size).fingerprint()
+        assert made.inputs == source(root, size=size).inputs
+        assert torch.equal(made.dataset("train")[0]["image"], source(root, size=size).dataset("train")[0]["image"])
+    assert large.dataset("train")[0]["image"].shape == (3, 16, 16)
+
+
 def test_it_travels_to_workers(root):
     made = pickle.loads(pickle.dumps(source(root)))
     assert torch.equal(made.dataset("train")[1]["image"], source(root).dataset("train")[1]["image"])

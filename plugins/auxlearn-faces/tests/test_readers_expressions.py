@@ -146,6 +146,15 @@ def test_fer2013(ferplus, tmp_path):
     assert made.duplicates() == []
 
 
+@pytest.mark.parametrize("size", [None, 20])
+def test_another_size_is_what_would_be_built(ferplus, size):
+    large, wanted = source("fer2013", ferplus, size=64), source("fer2013", ferplus, size=size)
+    made = large.resized(size)
+    assert (made.inputs, made.fingerprint()) == (wanted.inputs, wanted.fingerprint())
+    assert torch.equal(made.dataset("val")[1]["image"], wanted.dataset("val")[1]["image"])
+    assert large.dataset("val")[1]["image"].shape == (3, 64, 64)
+
+
 def test_fer2013_tells_equal_pictures(ferplus, tmp_path):
     lines = (ferplus / "fer2013.csv").read_text().splitlines()
     copy = lines[3].replace("Training", "PrivateTest")

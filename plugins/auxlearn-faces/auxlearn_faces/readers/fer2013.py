@@ -9,6 +9,7 @@ values, row by row) and `Usage`: Training is `train`, PublicTest `val`, PrivateT
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -105,15 +106,25 @@ class GreyFaces(DataSource):
     ) -> None:
         self.targets = {name: info for name, (info, _) in targets.items()}
         self.splits = tuple(split for split in SPLITS.values() if split in pictures.splits)
-        self._size = _SIDE if size is None else size
-        self.inputs = {"image": InputShape(shape=(3, self._size, self._size))}
         self._data: dict[str, _Grey] = {}
         self._where: dict[str, list[str]] = {}
         for split in self.splits:
             rows = [row for row, own in enumerate(pictures.splits) if own == split]
             values = {name: column[rows] for name, (_, column) in targets.items()}
-            self._data[split] = _Grey(pictures.pixels[rows], values, self._size)
+            self._data[split] = _Grey(pictures.pixels[rows], values, _SIDE)
             self._where[split] = [pictures.where[row] for row in rows]
+        self._resize(size)
+
+    def _resize(self, size: int | None) -> None:
+        self._size = _SIDE if size is None else size
+        self.inputs = {"image": InputShape(shape=(3, self._size, self._size))}
+        self._data = {split: _Grey(data.pixels, data.values, self._size) for split, data in self._data.items()}
+
+    def resized(self, size: int | None) -> GreyFaces:
+        """Return the same rows with images of this size."""
+        made = copy.copy(self)
+        made._resize(size)
+        return made
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`."""
