@@ -13,7 +13,8 @@ def merge(base: Any, patch: Any) -> Any:
 
     Objects are merged, all else replaces, as in a JSON Merge Patch (RFC 7396), but for two things: an object with
     another `type` replaces the whole object, since the options of one component mean nothing to another; and null
-    removes objects only: it is a value like any other in the place of a number or a text.
+    removes objects only: it is a value like any other in the place of a number or a text. An object in the place of a
+    text replaces it, so over the short form `"unlabelled": "rest"` it has to say the `type` itself.
 
     Examples:
         >>> from auxlearn.spec.merge import merge

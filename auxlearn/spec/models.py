@@ -120,7 +120,9 @@ class PrimaryKeys:
 
     weight: float = option(1.0, ge=0, help="Factor of the loss; shared equally by the views that supervise the task.")
     probe: bool = option(
-        False, help="Only watch: learn from detached features of clean images, without influence on anything else."
+        False,
+        help="Only watch: learn from detached features of clean images, without influence on anything else; "
+        "but a loss of it that is not finite stops the run too.",
     )
 
 
