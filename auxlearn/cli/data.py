@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from auxlearn.data import DataSource
     from auxlearn.data.opening import DataSection
     from auxlearn.data.overview import Overview
+    from auxlearn.data.writing import Written
 
 __all__ = ["add", "prepare", "show"]
 
@@ -222,6 +223,13 @@ def prepare(args: argparse.Namespace) -> int:
             skip_bad=args.skip_bad,
             advance=advance,
         )
+    _report(written, args)
+    return 0
+
+
+def _report(written: Written, args: argparse.Namespace) -> None:
+    from auxlearn.data.writing import SECTION
+
     for problem in written.skipped:
         print(f"left out: {problem}", file=sys.stderr)
     if args.json:
@@ -231,7 +239,6 @@ def prepare(args: argparse.Namespace) -> int:
         print(f"wrote    {args.out}")
         print(f"rows     {', '.join(f'{split} {count}' for split, count in written.rows.items())}")
         print(f"section  {args.out}/{SECTION}")
-    return 0
 
 
 @contextlib.contextmanager
