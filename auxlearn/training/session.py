@@ -181,9 +181,11 @@ def rehearse(spec: Spec, data: Prepared, earlier: Mapping[str, Weights] | None =
 def _rehearse_start(trainer: Trainer, spec: Spec, earlier: Mapping[str, Weights]) -> None:
     """Take over what the run will begin with."""
     source = spec.init_from
-    if source is not None and source.stage is None:
+    if source is None:
+        return
+    if source.stage is None:
         take_over(trainer, source, spec.root)
-    elif source is not None and source.stage in earlier:
+    elif source.stage in earlier:
         problems = load_parts(trainer, source, earlier[source.stage], f'the stage "{source.stage}"')
         if problems:
             raise SpecError(problems)
