@@ -1,4 +1,7 @@
-"""Every spec of `benchmarks/hmtl` runs: those of the paper on made-up data in the layout of the real sets."""
+"""Every spec of `benchmarks/hmtl` is one, and those of the paper run on made-up data in the layouts of the real sets.
+
+The small ones differ in size and data only, and `python -m benchmarks.hmtl` runs them to the end.
+"""
 
 import json
 from pathlib import Path
@@ -12,7 +15,6 @@ from auxlearn_faces import testing
 HMTL = Path(__file__).parents[1] / "benchmarks" / "hmtl"
 FULL = sorted(HMTL.glob("full/*.json"))
 SMALL = sorted(HMTL.glob("small/*.json"))
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 # What makes a run short; the size is one that nine tiles do not divide.
 SHORT = {"train": {"epochs": 1, "batch_size": 8, "accelerator": "cpu"}, "schedule": {"warmup_epochs": 0}}
@@ -63,16 +65,4 @@ def test_the_papers_system_runs_on_the_real_layouts(path, layouts, tmp_path):
     spec = shortened(path, SHORT | TINY)
     file = layouts / f"{path.stem}.json"
     file.write_text(json.dumps(spec), encoding="utf-8")
-    check(spec, auxlearn.run(file, out=tmp_path / "run"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
-def test_the_small_system_runs(path, tmp_path):
-    if "shared/data" in path.read_text(encoding="utf-8") and not SHARED.is_dir():
-        pytest.skip("needs the small real data sets")
-    rows = {"data": {"fraction": 0.03, "fraction_seed": 0}} if "synthfaces" in path.stem else {}
-    spec = shortened(path, SHORT | rows)
-    file = tmp_path / f"{path.stem}.json"
-    file.write_text(json.dumps(spec).replace("../../../../shared", str(SHARED.parent)), encoding="utf-8")
     check(spec, auxlearn.run(file, out=tmp_path / "run"))
