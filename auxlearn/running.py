@@ -108,8 +108,8 @@ def train(
 
 def lacks_best(folder: RunFolder) -> bool:
     """Return whether the run is done, and its selected weights were not to be kept."""
-    status = folder.read("status.json", missing={})
-    return status.get("state") == "done" and status["selected"]["step"] not in folder.checkpoints.steps()
+    status, kept = folder.read("status.json", missing={}), folder.checkpoints.steps()
+    return status.get("state") == "done" and status["step"] in kept and status["selected"]["step"] not in kept
 
 
 def recorded(

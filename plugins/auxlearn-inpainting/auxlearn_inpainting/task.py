@@ -94,9 +94,7 @@ class Inpainting(PretextTask):
         images = batch.inputs[self.modality]
         rows, channels, height, width = images.shape
         mask = self.mask.draw(draws.uniform(rows, self.mask.numbers), height, width)
-        noise = None
-        if self.fill == "noise":
-            noise = draws.on_device(rows, lambda n: torch.rand(n, channels, height, width, device=images.device))
+        noise = draws.uniform(rows, channels, height, width) if self.fill == "noise" else None
         answers = {"image": images, "mask": mask}
         given = batch.present.get(f"inputs/{self.modality}")
         if given is not None:
