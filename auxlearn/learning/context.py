@@ -9,9 +9,9 @@ import attrs
 from torch import Tensor, nn
 
 from auxlearn.data import InputShape, TargetInfo
-from auxlearn.errors import Problem, SpecError
+from auxlearn.errors import Problem, SpecError, nearest
 from auxlearn.learning.draws import Draws
-from auxlearn.learning.features import Features, FeatureShape
+from auxlearn.learning.features import Features, FeatureShape, MapShape
 
 __all__ = ["BuildContext", "FrozenCopy", "Gather", "LossKey", "Shared", "StepContext", "identity_gather"]
 
@@ -135,6 +135,27 @@ class BuildContext:
         if len(self.features) != 1:
             raise ValueError(f"`feature` should be asked of one modality, found {sorted(self.features)}.")
         return next(iter(self.features.values()))
+
+    def feature_of(self, modality: str) -> FeatureShape:
+        """Return the form of a modality's features; SpecError at `/modality` if the backbone gives none."""
+        if modality not in self.features:
+            what, meant = f'the backbone gives no feature "{modality}"', nearest(modality, self.features)
+            raise SpecError(Problem(where="/modality", what=what, allowed=", ".join(self.features), meant=meant))
+        return self.features[modality]
+
+    def map_of(self, modality: str, level: int) -> MapShape:
+        """Return the form of a feature map, 0 the finest and -1 the coarsest; SpecError at `/level` without it."""
+        maps = self.feature_of(modality).maps
+        if not -len(maps) <= level < len(maps):
+            what = f"the backbone gives {len(maps)} feature maps, found level {level}"
+            allowed = f"{-len(maps)} to {len(maps) - 1}" if maps else None
+            fix = None if maps else "choose a backbone with feature maps"
+            raise SpecError(Problem(where="/level", what=what, allowed=allowed, fix=fix))
+        return maps[level]
+
+    def width_of(self, modality: str, level: int | None = None) -> int:
+        """Return the width of the pooled feature, or of the feature map `level` once it is pooled."""
+        return self.feature_of(modality).pooled if level is None else self.map_of(modality, level).channels
 
     def shared(self, name: str, factory: Callable[..., nn.Module], **arguments: Any) -> Shared:
         """Return the module `name` that all who ask for it share: made as `factory(**arguments)` on first use.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
 
-from auxlearn.errors import Problem
+from auxlearn.errors import Problem, nearest
 
 __all__ = ["API_VERSION", "KINDS", "CheckContext", "DataFacts", "Kind", "NoParams", "Provider"]
 
@@ -81,6 +81,13 @@ class CheckContext:
     batch_size: int = 1
     view: Arrangements | None = None
     rows: int | None = None
+
+    def missing_input(self, name: str) -> Iterator[Problem]:
+        """Yield what is wrong, at `/modality`, if the data is known to have no input `name`."""
+        known = self.data.inputs if self.data is not None else {}
+        if known and name not in known:
+            what = f'the data has no input "{name}"'
+            yield Problem(where="/modality", what=what, allowed=", ".join(known), meant=nearest(name, known))
 
 
 @attrs.frozen(kw_only=True)

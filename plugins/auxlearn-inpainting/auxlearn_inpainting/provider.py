@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.errors import Problem, SpecError
 from auxlearn.registry import CheckContext, Provider, hookimpl
 from auxlearn_inpainting.extras import missing
 from auxlearn_inpainting.params import InpaintingParams
@@ -31,13 +31,7 @@ def check(params: InpaintingParams, context: CheckContext) -> Iterable[Problem]:
         problem = missing(params.perceptual)
         if problem is not None:
             yield problem
-    if context.data is not None and context.data.inputs and params.modality not in context.data.inputs:
-        yield Problem(
-            where="/modality",
-            what=f'the data has no input "{params.modality}"',
-            allowed=", ".join(context.data.inputs),
-            meant=nearest(params.modality, context.data.inputs),
-        )
+    yield from context.missing_input(params.modality)
 
 
 def _check_unused(params: InpaintingParams) -> Iterator[Problem]:
@@ -123,21 +117,11 @@ def build(params: InpaintingParams, context: Any) -> Any:
 
 def _map_shape(params: InpaintingParams, context: Any) -> Any:
     """Return the form of the feature map that the decoder reads; SpecError if there is none."""
-    shape = context.features.get(params.modality)
-    if shape is None:
-        what = f'the backbone gives no feature "{params.modality}"'
-        meant = nearest(params.modality, context.features)
-        raise SpecError(Problem(where="/modality", what=what, allowed=", ".join(context.features), meant=meant))
+    shape = context.map_of(params.modality, params.level)
     image = context.inputs.get(params.modality)
     if image is None or image.kind != "image":
         raise SpecError(Problem(where="/modality", what=f'"{params.modality}" is no image, and only images are masked'))
-    if not shape.maps:
-        what = "the backbone gives no feature map for the decoder to read"
-        raise SpecError(Problem(where="/level", what=what, fix="choose a backbone with feature maps"))
-    if not -len(shape.maps) <= params.level < len(shape.maps):
-        what = f"the backbone gives {len(shape.maps)} feature maps, found level {params.level}"
-        raise SpecError(Problem(where="/level", what=what, allowed=f"{-len(shape.maps)} to {len(shape.maps) - 1}"))
-    return shape.maps[params.level]
+    return shape
 
 
 @hookimpl

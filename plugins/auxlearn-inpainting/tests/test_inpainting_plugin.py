@@ -237,7 +237,7 @@ def test_building_says_what_is_wrong(params, message):
 
 
 def test_a_backbone_without_maps_and_an_input_that_is_no_image():
-    with pytest.raises(SpecError, match="/level: the backbone gives no feature map"):
+    with pytest.raises(SpecError, match="/level: the backbone gives 0 feature maps"):
         build(context(features={"image": FeatureShape(pooled=20)}))
     sound = {"image": InputShape(shape=(64,), kind="feature")}
     with pytest.raises(SpecError, match='/modality: "image" is no image'):

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.errors import Problem
 from auxlearn.registry import CheckContext, Provider, hookimpl, option
 from auxlearn_kornia import SimCLRParams as AugmentParams
 from auxlearn_kornia.provider import check_simclr
@@ -73,13 +73,7 @@ def check(params: Any, context: CheckContext) -> Iterable[Problem]:
         )
     for problem in check_simclr(params.augment, context):
         yield attrs.evolve(problem, where=f"/augment{problem.where}")
-    if context.data is not None and context.data.inputs and params.modality not in context.data.inputs:
-        yield Problem(
-            where="/modality",
-            what=f'the data has no input "{params.modality}"',
-            allowed=", ".join(context.data.inputs),
-            meant=nearest(params.modality, context.data.inputs),
-        )
+    yield from context.missing_input(params.modality)
 
 
 def _parts(params: Any, context: Any) -> tuple[Any, Any]:
@@ -87,20 +81,10 @@ def _parts(params: Any, context: Any) -> tuple[Any, Any]:
     from auxlearn_joint_embedding.twins import projector
     from auxlearn_kornia import SimCLR as Augmentation
 
-    shape = context.features.get(params.modality)
-    if shape is None:
-        raise SpecError(
-            Problem(
-                where="/modality",
-                what=f'the backbone gives no feature "{params.modality}"',
-                allowed=", ".join(context.features),
-                meant=nearest(params.modality, context.features),
-            )
-        )
     # Views are as large as what the task gets, which may have been scaled down for its pass.
     augmentation = Augmentation(params.augment, size=None, modalities=(params.modality,))
     sizes = {"hidden": params.hidden, "out": params.out, "layers": params.layers, "norm": params.norm}
-    return augmentation, projector(shape.pooled, **sizes)
+    return augmentation, projector(context.width_of(params.modality), **sizes)
 
 
 def build_simclr(params: SimCLRParams, context: Any) -> Any:

@@ -4,10 +4,8 @@
 that take them together (`rank0.pt`, `rank1.pt`).
 """
 
-import os
-import socket
 import sys
-import traceback
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +15,7 @@ from auxlearn import Arrangement, Learner, Trainer
 from auxlearn.data import Batch
 from auxlearn.spec.models import TrainKeys
 from auxlearn.testing.fakes import TinyBackbone
+from auxlearn.testing.processes import alone_and_together
 from auxlearn.training.devices import make_fabric
 from auxlearn_joint_embedding import BarlowTwins, SimCLR, projector
 from auxlearn_kornia import SimCLR as Augmentation
@@ -54,44 +53,7 @@ def work(folder: Path, name: str, world: int) -> None:
     keys = TrainKeys(devices=world, accelerator="cpu", precision="32-true")
     found = {f"{kind} {absent}".strip(): run(kind, absent, keys) for kind in TASKS for absent in ABSENT}
     torch.save(found, folder / f"{name}.pt")
-    if world > 1:
-        torch.distributed.destroy_process_group()
-
-
-def fork(folder: Path, name: str, rank: int, world: int, port: int) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        if world > 1:  # what torchrun sets
-            os.environ |= {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "GROUP_RANK": "0",
-                "WORLD_SIZE": str(world),
-                "LOCAL_WORLD_SIZE": str(world),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "TORCHELASTIC_RUN_ID": "test",
-            }
-        work(folder, name, world)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def main(folder: Path) -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.set_num_threads(1)
-    children = [fork(folder, "rank0", 0, 2, port), fork(folder, "rank1", 1, 2, port), fork(folder, "alone", 0, 1, port)]
-    return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(alone_and_together(partial(work, Path(sys.argv[1]))))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.errors import Problem
 from auxlearn.registry import CheckContext, Provider, hookimpl, option
 
 __all__ = ["PuzzlingParams", "auxlearn_pretext_tasks"]
@@ -54,13 +54,7 @@ def check(params: PuzzlingParams, context: CheckContext) -> Iterable[Problem]:
             fix="use larger images (augment.size) or fewer tiles",
         )
     yield from _check_sizes(params, context)
-    if context.data is not None and context.data.inputs and params.modality not in context.data.inputs:
-        yield Problem(
-            where="/modality",
-            what=f'the data has no input "{params.modality}"',
-            allowed=", ".join(context.data.inputs),
-            meant=nearest(params.modality, context.data.inputs),
-        )
+    yield from context.missing_input(params.modality)
 
 
 def _check_sizes(params: PuzzlingParams, context: CheckContext) -> Iterable[Problem]:
@@ -84,26 +78,8 @@ def build(params: PuzzlingParams, context: Any) -> Any:
     """Make the task for the features of `context`."""
     from auxlearn_puzzling.task import Puzzling
 
-    shape = context.features.get(params.modality)
-    if shape is None:
-        raise SpecError(
-            Problem(
-                where="/modality",
-                what=f'the backbone gives no feature "{params.modality}"',
-                allowed=", ".join(context.features),
-                meant=nearest(params.modality, context.features),
-            )
-        )
-    if params.level is not None and not -len(shape.maps) <= params.level < len(shape.maps):
-        raise SpecError(
-            Problem(
-                where="/level",
-                what=f"the backbone gives {len(shape.maps)} feature maps, found level {params.level}",
-                allowed=f"{-len(shape.maps)} to {len(shape.maps) - 1}" if shape.maps else "null",
-            )
-        )
     return Puzzling(
-        width=shape.pooled if params.level is None else shape.maps[params.level].channels,
+        width=context.width_of(params.modality, params.level),
         grid=params.grid,
         dropout=params.dropout,
         reduction=params.reduction,

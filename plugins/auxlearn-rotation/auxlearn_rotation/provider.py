@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.errors import Problem, SpecError
 from auxlearn.registry import CheckContext, Provider, hookimpl, option
 
 __all__ = ["RotationParams", "auxlearn_pretext_tasks"]
@@ -49,16 +49,10 @@ def check(params: RotationParams, context: CheckContext) -> Iterable[Problem]:
             allowed=f"2 to {context.size // _SMALLEST_TILE}" if context.size >= 2 * _SMALLEST_TILE else None,
             fix="use larger images (augment.size) or fewer tiles",
         )
-    inputs = context.data.inputs if context.data is not None else {}
-    if inputs and params.modality not in inputs:
-        yield Problem(
-            where="/modality",
-            what=f'the data has no input "{params.modality}"',
-            allowed=", ".join(inputs),
-            meant=nearest(params.modality, inputs),
-        )
-    elif inputs and context.size is None:
-        yield from _not_square(inputs[params.modality])
+    yield from context.missing_input(params.modality)
+    shape = context.data.inputs.get(params.modality) if context.data is not None else None
+    if shape is not None and context.size is None:
+        yield from _not_square(shape)
 
 
 def _not_square(shape: tuple[int, ...]) -> Iterable[Problem]:
@@ -74,29 +68,12 @@ def build(params: RotationParams, context: Any) -> Any:
     """Make the task for the features of `context`."""
     from auxlearn_rotation.task import Rotation
 
-    shape = context.features.get(params.modality)
-    if shape is None:
-        raise SpecError(
-            Problem(
-                where="/modality",
-                what=f'the backbone gives no feature "{params.modality}"',
-                allowed=", ".join(context.features),
-                meant=nearest(params.modality, context.features),
-            )
-        )
+    width = context.width_of(params.modality, params.level)
     crooked = list(_not_square(context.inputs[params.modality].shape))
     if crooked:
         raise SpecError(crooked)
-    if params.level is not None and not -len(shape.maps) <= params.level < len(shape.maps):
-        raise SpecError(
-            Problem(
-                where="/level",
-                what=f"the backbone gives {len(shape.maps)} feature maps, found level {params.level}",
-                allowed=f"{-len(shape.maps)} to {len(shape.maps) - 1}" if shape.maps else "null",
-            )
-        )
     return Rotation(
-        width=shape.pooled if params.level is None else shape.maps[params.level].channels,
+        width=width,
         tiles=params.tiles,
         dropout=params.dropout,
         reduction=params.reduction,
