@@ -20,11 +20,15 @@ class InputShape:
         shape: E.g. `(3, 64, 64)` for an image, `(768,)` for a feature vector.
         dtype: Name of the torch dtype of the stored data: `"uint8"` for images.
         kind: `"image"` is augmented and scaled to [0, 1]; `"feature"` reaches the backbone as it is.
+        mean, std: Of a feature, the statistics of each component over the training rows that have it, by which a
+            backbone may standardise; empty where they are not known.
     """
 
     shape: tuple[int, ...]
     dtype: str = "uint8"
     kind: Literal["image", "feature"] = "image"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -38,7 +38,7 @@ class DataShape:
     def from_json(cls, found: Mapping[str, Any]) -> DataShape:
         """Return the shape that `to_json` wrote."""
         return cls(
-            inputs={n: InputShape(**{**s, "shape": tuple(s["shape"])}) for n, s in found["inputs"].items()},
+            inputs={n: _input(one) for n, one in found["inputs"].items()},
             targets={
                 n: TargetInfo(**{**t, "names": tuple(t["names"]), "shape": tuple(t["shape"])})
                 for n, t in found["targets"].items()
@@ -50,6 +50,11 @@ class DataShape:
     def image_size(self) -> int | None:
         """Side of the stored images in pixels, None without images."""
         return next((shape.shape[-1] for shape in self.inputs.values() if shape.kind == "image"), None)
+
+
+def _input(found: Mapping[str, Any]) -> InputShape:
+    """Return what JSON says of a modality; runs of earlier versions know of no statistics."""
+    return InputShape(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
 
 
 def build_component(choice: Choice, context: Any) -> Any:
