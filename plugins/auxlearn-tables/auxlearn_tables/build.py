@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from auxlearn.data import DataContext, TableRow, TableSource, TargetInfo
 from auxlearn.errors import DataError, Problem
 from auxlearn_tables.folder import scan
@@ -14,7 +16,7 @@ from auxlearn_tables.names import split_name
 from auxlearn_tables.params import FolderParams, TableParams
 from auxlearn_tables.targets import Target, targets_of
 
-__all__ = ["build_folder", "build_table"]
+__all__ = ["ManifestRows", "build_folder", "build_table", "read_rows"]
 
 
 def build_folder(params: FolderParams, context: DataContext) -> TableSource:
@@ -38,6 +40,23 @@ def build_folder(params: FolderParams, context: DataContext) -> TableSource:
     return TableSource(rows, root=root, targets=targets, size=context.size, fit=params.fit)
 
 
+@attrs.frozen(kw_only=True)
+class ManifestRows:
+    """The rows of a manifest that are to be used.
+
+    Attributes:
+        root: The folder that their paths are relative to.
+        rows: The rows, in the order of the manifest.
+        cells: All cells of each row by column, None for an empty one.
+        targets: What the rows' targets are.
+    """
+
+    root: Path
+    rows: Sequence[TableRow]
+    cells: Sequence[Mapping[str, Any]]
+    targets: Mapping[str, TargetInfo]
+
+
 def build_table(params: TableParams, context: DataContext) -> TableSource:
     """Return the images of a manifest.
 
@@ -45,20 +64,36 @@ def build_table(params: TableParams, context: DataContext) -> TableSource:
         params: The settings of `table`.
         context: The image size, and the folder that relative paths start from.
     """
-    path = Path(context.root, params.path).expanduser()
-    root = path.parent if params.root is None else Path(context.root, params.root).expanduser()
-    columns, rows = read_manifest(path)
+    found = read_rows(params, context.root)
+    return TableSource(found.rows, root=found.root, targets=found.targets, size=context.size, fit=params.fit)
+
+
+def read_rows(params: TableParams, folder: str, columns: Mapping[str, str] | None = None) -> ManifestRows:
+    """Return the rows of a manifest with their labels; no other file is opened.
+
+    Args:
+        params: The settings of `table`, or of a source that has them and more.
+        folder: The folder that relative paths of the spec start from.
+        columns: Further columns that have to be there, by the setting that names them.
+
+    Raises:
+        DataError: If the manifest cannot be read or lacks a column.
+    """
+    path = Path(folder, params.path).expanduser()
+    root = path.parent if params.root is None else Path(folder, params.root).expanduser()
+    known, rows = read_manifest(path)
     targets = targets_of(params)
-    require_columns(path, columns, _wanted(params, targets, columns))
+    require_columns(path, known, _wanted(params, targets, known) | dict(columns or {}))
     values = {target.name: [target.read(row.cells) for row in rows] for target in targets}
     classes = {target.name: target.classes(values[target.name]) for target in targets}
     infos = {target.name: _info(target, classes[target.name]) for target in targets}
-    made = []
+    made, cells = [], []
     for index, row in enumerate(rows):
         labels = _labels(targets, {name: given[index] for name, given in values.items()}, classes)
         if labels is not None:
-            made.append(_row(row, labels, params, columns))
-    return TableSource(made, root=root, targets=infos, size=context.size, fit=params.fit)
+            made.append(_row(row, labels, params, known))
+            cells.append(row.cells)
+    return ManifestRows(root=root, rows=made, cells=cells, targets=infos)
 
 
 def _wanted(params: TableParams, targets: Sequence[Target], columns: Sequence[str]) -> dict[str, str]:

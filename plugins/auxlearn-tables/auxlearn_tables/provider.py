@@ -14,7 +14,7 @@ from auxlearn_tables.names import split_name
 from auxlearn_tables.params import FolderParams, TableParams
 from auxlearn_tables.targets import targets_of
 
-__all__ = ["auxlearn_data_sources"]
+__all__ = ["auxlearn_data_sources", "check_table", "describe_table"]
 
 
 @hookimpl
@@ -33,8 +33,8 @@ def auxlearn_data_sources() -> Iterable[Provider]:
             summary="Images named in a CSV or Parquet manifest, with any number of targets.",
             params=TableParams,
             build=_build_table,
-            describe=_describe_table,
-            check=_check_table,
+            describe=describe_table,
+            check=check_table,
         ),
     ]
 
@@ -63,7 +63,7 @@ def _describe_folder(params: FolderParams) -> DataFacts | None:
     return DataFacts(targets={params.target: found.classes} if found.classes else {}, splits=splits)
 
 
-def _describe_table(params: TableParams) -> DataFacts | None:
+def describe_table(params: TableParams) -> DataFacts | None:
     """Tell what is in the manifest, if its place is certain."""
     path = Path(params.path)
     if not path.is_absolute():
@@ -80,7 +80,7 @@ def _describe_table(params: TableParams) -> DataFacts | None:
     return DataFacts(targets=names, splits=tuple(dict.fromkeys(splits)))
 
 
-def _check_table(params: TableParams, context: CheckContext) -> Iterable[Problem]:  # noqa: ARG001
+def check_table(params: TableParams, context: CheckContext) -> Iterable[Problem]:  # noqa: ARG001
     """Find targets that are declared against themselves."""
     for target in targets_of(params):
         where = f"/targets/{target.name.replace('~', '~0').replace('/', '~1')}"
