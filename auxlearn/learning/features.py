@@ -27,11 +27,13 @@ class FeatureShape:
         pooled: Width D of the pooled feature.
         maps: The feature maps, fine to coarse; empty if the backbone gives none.
         source: Width of the frozen input feature, if the modality is one.
+        inputs: Names of the inputs that it is made of; empty for the single one of its own name.
     """
 
     pooled: int
     maps: tuple[MapShape, ...] = ()
     source: int | None = None
+    inputs: tuple[str, ...] = ()
 
 
 # A dataclass, since torch.compile cannot trace the constructor of a frozen attrs class and backbones make these.
