@@ -39,13 +39,16 @@ class _Form:
     shape: tuple[int, ...]
     dtype: torch.dtype
     kind: str
+    blank: Tensor  # what a row without it holds
 
     @classmethod
     def of(cls, declared: InputShape | TargetInfo) -> _Form:
         if isinstance(declared, InputShape):
-            return cls(declared.shape, getattr(torch, declared.dtype), "input")
+            dtype = getattr(torch, declared.dtype)
+            blank = torch.tensor(declared.mean or 0, dtype=dtype).expand([abs(n) for n in declared.shape])
+            return cls(declared.shape, dtype, "input", blank)
         dtype = torch.int64 if declared.kind == "class" else torch.float32
-        return cls(declared.shape, dtype, declared.kind)
+        return cls(declared.shape, dtype, declared.kind, torch.zeros(declared.shape, dtype=dtype))
 
     def hold(self, value: Any, shape: tuple[int, ...]) -> Tensor:
         """Return `value` in the column's dtype, after the check that it is what was declared."""
@@ -53,7 +56,7 @@ class _Form:
             tensor = torch.from_numpy(_writeable(value)) if isinstance(value, np.ndarray) else torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             raise _FormError(f"is {escape(repr(value))}", "a number, a tensor or an array") from None
-        if tuple(tensor.shape) != shape:
+        if not _fits(tensor.shape, shape):
             raise _FormError(f"has shape {tuple(tensor.shape)}", f"{shape}")
         if self.kind == "input" and tensor.dtype != self.dtype:
             raise _FormError(f"has dtype {tensor.dtype}", f"{self.dtype}")
@@ -67,7 +70,8 @@ class _Form:
 class Collate:
     """Makes columns of items, and holds them to what the data source declares.
 
-    A row without a target (or without one of several modalities) has zeros there and False in `present`.
+    A row without a target (or without one of several modalities) has False in `present`, and zeros there (or the mean
+    of the modality, if it is known).
 
     Args:
         source: Whose items they are.
@@ -83,14 +87,13 @@ class Collate:
         problems: list[Problem] = []
         for key, form in self.forms.items():
             name = key.split("/", 1)[1]
-            blank = torch.zeros(form.shape, dtype=form.dtype)
             values = [item.get(name) for item in items]
             if any(value is None for value in values):
                 columns[f"present/{key}"] = torch.tensor([value is not None for value in values])
-            column = [blank] * len(items)
+            column = [form.blank] * len(items)
             for row, value in enumerate(values):
                 try:
-                    column[row] = blank if value is None else form.hold(value, form.shape)
+                    column[row] = form.blank if value is None else form.hold(value, form.shape)
                 except _FormError as error:
                     problems.append(problem(names[row], f"`{name}` {error.what}", allowed=error.allowed))
             columns[key] = torch.stack(column)
@@ -106,12 +109,14 @@ class Collate:
             name = key.split("/", 1)[1]
             shape = (len(names), *form.shape)
             try:
-                columns[key] = form.hold(read[name], shape) if name in read else torch.zeros(shape, dtype=form.dtype)
+                column = form.hold(read[name], shape) if name in read else form.blank.expand(shape)
             except _FormError as error:
                 raise DataError(problem(f"{names[0]} ...", f"`{name}` {error.what}", allowed=error.allowed)) from None
             mask = torch.as_tensor(read.get("present", {}).get(key, name in read)).expand(len(names))
             if not bool(mask.all()):
                 columns[f"present/{key}"] = mask.clone()
+                column = torch.where(mask.view(-1, *(1 for _ in form.shape)), column, form.blank)
+            columns[key] = column
         self._require_inputs(columns, names)
         return columns
 
@@ -152,6 +157,11 @@ def to_batch(columns: Mapping[str, Tensor], labelled: int | None = None) -> Batc
         ids=columns["ids"],
         labelled=labelled,
     )
+
+
+def _fits(found: Sequence[int], shape: tuple[int, ...]) -> bool:
+    """Return whether an array of the shape `found` is one of `shape`, in which -1 stands for any length but none."""
+    return len(found) == len(shape) and all(n == m or (m == -1 and n > 0) for n, m in zip(found, shape, strict=True))
 
 
 def _writeable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset
 
-from auxlearn.data.source import DataSource, Region
+from auxlearn.data.loader import UNLABELLED
+from auxlearn.data.source import DataSource, InputShape, Region
 from auxlearn.data.splits import Rows
 
 __all__ = ["Part", "Selection"]
@@ -30,13 +32,21 @@ class Selection(DataSource):
 
     def __init__(self, base: DataSource, parts: Mapping[str, Sequence[Part]]) -> None:
         self.base, self.parts = base, {split: tuple(made) for split, made in parts.items()}
-        self.inputs, self.targets, self.splits = base.inputs, base.targets, tuple(parts)
+        self.targets, self.splits = base.targets, tuple(parts)
         self._datasets: dict[str, Dataset[Any]] = {}
+
+    @cached_property
+    def inputs(self) -> Mapping[str, InputShape]:  # type: ignore[override]
+        """The form of each modality, with the statistics of the rows that are `train` here."""
+        return self.base.measured(self.parts["train"]) if "train" in self.parts else self.base.inputs
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`: where they are all rows of one split of the base, its own data set."""
         if split not in self._datasets:
-            made = [_picked(self.base.dataset(origin), rows) for origin, rows in self.parts[split]]
+            training = split in ("train", UNLABELLED)
+            made = [
+                _picked(self.base.dataset_for(origin, training=training), rows) for origin, rows in self.parts[split]
+            ]
             self._datasets[split] = made[0] if len(made) == 1 else ConcatDataset(made)
         return self._datasets[split]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 from torch.utils.data import Dataset
 
-__all__ = ["DataContext", "DataSource", "InputShape", "Region", "TargetInfo"]
+__all__ = ["DataContext", "DataSource", "InputShape", "LabelCounts", "Region", "TargetInfo"]
 
 
 @attrs.frozen(kw_only=True)
@@ -17,11 +17,12 @@ class InputShape:
     """The form of one modality, without the row dimension.
 
     Attributes:
-        shape: E.g. `(3, 64, 64)` for an image, `(768,)` for a feature vector.
+        shape: E.g. `(3, 64, 64)` for an image, `(768,)` for a feature vector. One -1 among them is the axis whose
+            length differs from row to row, as the time of whole clips: such rows can be extracted, not trained on.
         dtype: Name of the torch dtype of the stored data: `"uint8"` for images.
         kind: `"image"` is augmented and scaled to [0, 1]; `"feature"` reaches the backbone as it is.
         mean, std: Of a feature, the statistics of each component over the training rows that have it, by which a
-            backbone may standardise; empty where they are not known.
+            backbone may standardise; empty where they are not known. A row without the feature holds the mean.
     """
 
     shape: tuple[int, ...]
@@ -47,6 +48,19 @@ class TargetInfo:
     names: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     unit: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class LabelCounts:
+    """How often each label of a multi-label target occurs.
+
+    Attributes:
+        rows: Rows that have the target.
+        positives: How many of them have each label.
+    """
+
+    rows: int
+    positives: tuple[int, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -102,9 +116,25 @@ class DataSource(ABC):
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`. Its dataset has `__len__` and `__getitem__`."""
 
-    def labels(self, split: str, target: str) -> Sequence[Any] | None:
-        """Return every row's label for a class target without reading inputs (None for a row without), or None.
+    def dataset_for(self, split: str, *, training: bool) -> Dataset[Any]:
+        """Return the rows of `split` as they are trained on, or scored. Default: there is no difference.
 
+        The spec may score rows of the split `train`, or train on those of `val`.
+        """
+        return self.dataset(split)
+
+    def measured(self, rows: Sequence[tuple[str, Iterable[int]]]) -> Mapping[str, InputShape]:
+        """Return `inputs` with the statistics of these rows, the ones that are trained on. Default: `inputs`.
+
+        Args:
+            rows: Numbers of rows with the split that they are in.
+        """
+        return self.inputs
+
+    def labels(self, split: str, target: str) -> Sequence[Any] | None:
+        """Return every row's label without reading inputs (None for a row without), or None if that cannot be.
+
+        It is asked for class targets, whose labels are indices, and for multi-label ones: 0 or 1 for each label.
         Fractions by stratum, class weights and balanced sampling need it; without it they read all items.
         """
         return None

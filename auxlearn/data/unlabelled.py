@@ -40,7 +40,7 @@ class Unlabelled(Selection):
 
 
 def _unlike(name: str, found: InputShape | None, wanted: InputShape) -> Problem | None:
-    if found == wanted:
+    if found is not None and (found.kind, found.shape, found.dtype) == (wanted.kind, wanted.shape, wanted.dtype):
         return None
     allowed = f"{wanted.kind} {wanted.shape} of {wanted.dtype}, as the labelled rows have it"
     if found is None:

@@ -15,6 +15,9 @@ __all__ = ["KNOWN", "RESERVED"]
 # (kind, name) -> what to `pip install`.
 KNOWN: Mapping[tuple[Kind, str], str] = {
     ("backbone", "timm"): "auxlearn-timm",
+    ("backbone", "torchvision_video"): "auxlearn-media",
+    ("backbone", "text_encoder"): "auxlearn-media",
+    ("backbone", "audio_encoder"): "auxlearn-media",
     ("optimizer", "timm"): "auxlearn-timm",
     ("schedule", "timm_cosine"): "auxlearn-timm",
     ("schedule", "timm_wsd"): "auxlearn-timm",
@@ -25,7 +28,11 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
     ("augmentation", "simclr"): "auxlearn-kornia",
     ("data_source", "folder"): "auxlearn-tables",
     ("data_source", "table"): "auxlearn-tables",
+    ("data_source", "media"): "auxlearn-media",
     ("data_source", "synthfaces"): "auxlearn-synthfaces",
+    ("backbone", "features"): "auxlearn-features",
+    ("data_source", "features"): "auxlearn-features",
+    ("data_source", "synthfeatures"): "auxlearn-features",
     ("data_source", "adience"): "auxlearn-faces",
     ("data_source", "affectnet"): "auxlearn-faces",
     ("data_source", "aflw2000"): "auxlearn-faces",
@@ -89,7 +96,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
         ]
     ),
     "augmentation": frozenset(["type", "size"]),
-    "backbone": frozenset(["type", "freeze"]),
+    "backbone": frozenset(["type", "freeze", "input", "every", "window", "stride", "size", "batch_size"]),
     "primary_task": frozenset(["type", "weight", "probe"]),
     "pretext_task": frozenset(
         ["type", "view", "portion", "resolution", "every", "start_epoch", "weight", "supervise", "statistics"]

@@ -1,0 +1,128 @@
+"""What is in an array of feature vectors: which rows have some, whether they are finite, their statistics.
+
+Arrays are gone through in blocks of rows, so that one that is mapped from a file need not fit into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+
+__all__ = ["Array", "Flaw", "Statistics", "Survey", "statistics", "survey"]
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+_BLOCK = 1 << 21  # numbers that are looked at together
+
+
+@attrs.frozen
+class Flaw:
+    """A row whose vectors cannot be used, and why."""
+
+    row: int
+    what: str
+
+
+@attrs.frozen(eq=False)
+class Survey:
+    """What is in one array of vectors [rows, copies, width].
+
+    Attributes:
+        counts: How many copies each row has, 0 for a row that lacks the modality: int64 [rows].
+        digests: A hash of each row's numbers.
+        flaws: The rows with numbers that are not finite.
+    """
+
+    counts: Array
+    digests: tuple[bytes, ...]
+    flaws: tuple[Flaw, ...]
+
+
+@attrs.frozen
+class Statistics:
+    """Mean and (population) standard deviation of each component; both empty if there was no row."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+def survey(values: Array) -> Survey:
+    """Return what is in `values`: a copy that is NaN throughout is one that is not there.
+
+    Args:
+        values: Feature vectors [rows, copies, width].
+
+    Examples:
+        >>> import numpy as np
+        >>> from auxlearn_features.survey import survey
+        >>> found = survey(np.array([[[1.0, 2.0]], [[np.nan, np.nan]], [[np.nan, 2.0]]]))
+        >>> found.counts.tolist(), [flaw.what for flaw in found.flaws]
+        ([1, 0, 0], ['has nan as component 0 of copy 0'])
+    """
+    counts, digests, flaws = np.zeros(len(values), dtype=np.int64), [], []
+    for start, block in _blocks(values, np.arange(len(values))):
+        whole, absent = _all(np.isfinite(block)), _all(np.isnan(block))
+        counts[start : start + len(block)] = whole.sum(1)
+        for row in np.flatnonzero(~(whole | absent).all(1)).tolist():
+            copy = int(np.flatnonzero(~(whole | absent)[row])[0])
+            place = int(np.flatnonzero(~np.isfinite(block[row, copy]))[0])
+            flaws.append(Flaw(start + row, f"has {block[row, copy, place]} as component {place} of copy {copy}"))
+        gaps = (whole[:, 1:] & ~whole[:, :-1] & absent[:, :-1]).any(1)
+        flaws += [Flaw(start + row, "lacks a copy before others that it has") for row in np.flatnonzero(gaps).tolist()]
+        digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in block]
+    return Survey(counts, tuple(digests), tuple(flaws))
+
+
+def statistics(values: Array, counts: Array, rows: Array) -> Statistics:
+    """Return mean and standard deviation over all copies of those of `rows` that have some.
+
+    Blocks are summed in float64 and merged by the update of Chan, Golub & LeVeque ("Algorithms for computing the sample
+    variance", The American Statistician 37(3), 1983). The standard deviation of a constant component is exactly 0.
+
+    Args:
+        values: Feature vectors [rows, copies, width].
+        counts: How many copies each row has.
+        rows: The rows to look at.
+
+    Examples:
+        >>> import numpy as np
+        >>> from auxlearn_features.survey import statistics
+        >>> values = np.array([[[1.0, 5.0]], [[3.0, 5.0]], [[9.0, 9.0]]])
+        >>> found = statistics(values, np.array([1, 1, 1]), np.array([0, 1]))
+        >>> found.mean, found.std
+        ((2.0, 5.0), (1.0, 0.0))
+    """
+    seen, width = 0, values.shape[2]
+    mean, squares = np.zeros(width), np.zeros(width)
+    low, high = np.full(width, np.inf), np.full(width, -np.inf)
+    rows = rows[counts[rows] > 0]
+    for start, block in _blocks(values, rows):
+        there = np.arange(values.shape[1]) < counts[rows[start : start + len(block)], None]
+        given = block[there].astype(np.float64)
+        own = given.mean(0)
+        apart, total = own - mean, seen + len(given)
+        mean += apart * (len(given) / total)
+        squares += ((given - own) ** 2).sum(0) + apart**2 * (seen * len(given) / total)
+        low, high, seen = np.minimum(low, given.min(0)), np.maximum(high, given.max(0)), total
+    if not seen:
+        return Statistics()
+    constant = low == high
+    std = np.where(constant, 0.0, np.sqrt(squares / seen))
+    return Statistics(tuple(np.where(constant, low, mean).tolist()), tuple(std.tolist()))
+
+
+def _all(flags: Array) -> Array:
+    """Return which vectors have the flag throughout."""
+    found: Array = np.logical_and.reduce(flags, axis=2)
+    return found
+
+
+def _blocks(values: Array, rows: Array) -> Iterator[tuple[int, Array]]:
+    """Yield these rows of `values` in blocks, each with the place of its first row in `rows`."""
+    size = max(1, _BLOCK // max(1, values.shape[1] * values.shape[2]))
+    for start in range(0, len(rows), size):
+        yield start, np.asarray(values[rows[start : start + size]])
