@@ -70,12 +70,13 @@ def _facts(result: RunResult) -> dict[str, Any]:
 
 
 def _lines(result: RunResult) -> Iterator[str]:
+    from auxlearn.evaluation import main_scores
+
     best = result.best
     chosen = f"step {best['step']}" + (f", {best['metric']} {best['value']:.4f} on val" if best["metric"] else "")
     yield f"selected weights  {chosen}"
-    for name, value in result.test.items():
-        if isinstance(value, float):
-            yield f"test              {name} {value:.4f}"
+    for name, value in main_scores(result.test).items():
+        yield f"test              {name} {value:.4f}"
     yield f"run folder        {result.path}"
     yield f"numbers           {result.path / 'metrics.jsonl'}"
     yield f"checkpoints       {result.path / 'checkpoints'}"

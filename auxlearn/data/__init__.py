@@ -4,7 +4,8 @@ A plugin offers a `DataSource` (for images with labels a `TableSource` is enough
 
     data = prepare(source, keys, seed=0, batch_size=64)     # splits, fraction, checks, cache; DataError if wrong
     data.source.inputs, data.source.targets, data.splits    # what heads are sized by
-    data.class_counts, data.drawn, data.fingerprint         # what the tasks and the run folder want to know
+    data.class_counts, data.label_counts                    # what the tasks want to know
+    data.drawn, data.fingerprint                            # and the run folder
 
     for batch in data.train_loader(64, rank=0, world=1, start=1000):   # endless, from any step
         ...
@@ -29,6 +30,7 @@ from auxlearn.data.prepare import prepare as prepare
 from auxlearn.data.source import DataContext as DataContext
 from auxlearn.data.source import DataSource as DataSource
 from auxlearn.data.source import InputShape as InputShape
+from auxlearn.data.source import LabelCounts as LabelCounts
 from auxlearn.data.source import Region as Region
 from auxlearn.data.source import TargetInfo as TargetInfo
 from auxlearn.data.table import TableRow as TableRow
@@ -41,6 +43,7 @@ __all__ = [
     "DataContext",
     "DataSource",
     "InputShape",
+    "LabelCounts",
     "Loader",
     "Order",
     "Prepared",

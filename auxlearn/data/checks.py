@@ -6,14 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from auxlearn.data.divide import Labels
 from auxlearn.data.problems import problem
-from auxlearn.data.source import DataSource, TargetInfo
+from auxlearn.data.source import DataSource, LabelCounts, TargetInfo
 from auxlearn.errors import Problem, escape
 
-__all__ = ["absent_classes", "count_classes", "empty_splits", "few", "leaks", "wrong_labels"]
+__all__ = ["absent_classes", "count_classes", "count_labels", "empty_splits", "few", "leaks", "wrong_labels"]
 
 _SHOWN = 10  # problems of one kind that are listed; the rest are counted
+
+
+def varying_inputs(source: DataSource) -> list[Problem]:
+    """Return the inputs whose length differs from row to row, which make no batch."""
+    fix = "give its rows a length in the settings of the data, or make features of them first (auxlearn extract)"
+    return [
+        problem("/data", f"the length of `{name}` differs from row to row, so rows make no batch", fix=fix)
+        for name, form in source.inputs.items()
+        if -1 in form.shape
+    ]
 
 
 def empty_splits(source: DataSource, batch_size: int | None) -> list[Problem]:
@@ -52,6 +64,13 @@ def count_classes(info: TargetInfo, values: Sequence[Any]) -> tuple[int, ...]:
     """Return the number of rows of each class."""
     counts = Counter(values)
     return tuple(counts[index] for index in range(len(info.names)))
+
+
+def count_labels(info: TargetInfo, values: Sequence[Any]) -> LabelCounts:
+    """Return how often each label occurs; `values` are 0 or 1 for each of them, None for a row without."""
+    given = [value for value in values if value is not None]
+    table = np.asarray(given, dtype=np.float64).reshape(len(given), info.shape[0] if info.shape else len(info.names))
+    return LabelCounts(rows=len(given), positives=tuple((table > 0).sum(0).tolist()))
 
 
 def absent_classes(

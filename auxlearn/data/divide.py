@@ -17,7 +17,7 @@ from auxlearn.errors import DataError, Problem, SpecError, nearest
 from auxlearn.seeds import derive_seed
 from auxlearn.spec.models import DataKeys, Folds, Split
 
-__all__ = ["Division", "Labels", "class_labels", "class_targets", "divide", "target_of"]
+__all__ = ["Division", "Labels", "class_labels", "class_targets", "divide", "read_labels", "target_of"]
 
 Labels = Mapping[str, Mapping[str, Sequence[Any]]]
 """Every row's class by split and target, None for a row without."""
@@ -25,7 +25,12 @@ Labels = Mapping[str, Mapping[str, Sequence[Any]]]
 
 def class_labels(source: DataSource, split: str) -> dict[str, Sequence[Any]]:
     """Return every row's label of each class target, None for a row without; by reading the rows if need be."""
-    names = class_targets(source)
+    given = read_labels(source, split, class_targets(source))
+    return {name: [_plain(value) for value in values] for name, values in given.items()}
+
+
+def read_labels(source: DataSource, split: str, names: Sequence[str]) -> dict[str, Sequence[Any]]:
+    """Return every row's label of each of the targets, as the source tells it, or by reading the rows if need be."""
     given = {name: source.labels(split, name) for name in names}
     unknown = [name for name, values in given.items() if values is None]
     read: dict[str, list[Any]] = {name: [] for name in unknown}
@@ -33,7 +38,7 @@ def class_labels(source: DataSource, split: str) -> dict[str, Sequence[Any]]:
         for name in unknown:
             pairs = zip(batch.targets[name].tolist(), batch.has(name).tolist(), strict=True)
             read[name] += [label if there else None for label, there in pairs]
-    return {name: read[name] if values is None else [_plain(v) for v in values] for name, values in given.items()}
+    return {name: read[name] if values is None else values for name, values in given.items()}
 
 
 def _plain(label: Any) -> Any:

@@ -11,13 +11,22 @@ import numpy as np
 
 from auxlearn.data.batch import Batch
 from auxlearn.data.cache import Cached, cache_folder
-from auxlearn.data.checks import absent_classes, count_classes, empty_splits, few, leaks, wrong_labels
-from auxlearn.data.divide import class_labels, divide, target_of
+from auxlearn.data.checks import (
+    absent_classes,
+    count_classes,
+    count_labels,
+    empty_splits,
+    few,
+    leaks,
+    varying_inputs,
+    wrong_labels,
+)
+from auxlearn.data.divide import class_labels, divide, read_labels, target_of
 from auxlearn.data.loader import UNLABELLED, Loader, eval_loader, train_loader
 from auxlearn.data.order import Order
 from auxlearn.data.problems import problem
 from auxlearn.data.selection import Selection
-from auxlearn.data.source import DataSource
+from auxlearn.data.source import DataSource, LabelCounts
 from auxlearn.data.unlabelled import Unlabelled, second_stream, unlabelled_leaks
 from auxlearn.errors import DataError, Problem
 from auxlearn.seeds import derive_seed
@@ -40,6 +49,7 @@ class Prepared:
         notes: What is odd but no error, one sentence each.
         unlabelled: The second stream of training rows, if there is one.
         unlabelled_keys: The keys of that stream.
+        label_counts: Training rows with each label, by multi-label target.
     """
 
     source: DataSource
@@ -51,6 +61,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     unlabelled: Unlabelled | None = None
     unlabelled_keys: UnlabelledKeys | None = None
+    label_counts: Mapping[str, LabelCounts] = attrs.field(factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -199,6 +210,9 @@ def prepare(
         DataError: With everything that is wrong with the data as far as it can be seen before training.
         SpecError: If `keys` ask for targets or folds that are not there.
     """
+    varying = varying_inputs(source)
+    if varying:
+        raise DataError(varying)
     labels = {split: class_labels(source, split) for split in source.splits}
     wrong = wrong_labels(source, labels)
     problems = [*_problems_of(source.check), *wrong, *(_problems_of(other.check) if other else ())]
@@ -229,6 +243,7 @@ def prepare(
         notes=(*notes, *(f"Accepted by `allow_leaks`: {leak}" for leak in leaking)),
         unlabelled=second,
         unlabelled_keys=unlabelled,
+        label_counts=_label_counts(view),
     )
 
 
@@ -242,6 +257,11 @@ def _problems_of(check: Callable[[], object]) -> tuple[Problem, ...]:
 
 def _counts(view: DataSource, split: str) -> dict[str, tuple[int, ...]]:
     return {name: count_classes(view.targets[name], given) for name, given in class_labels(view, split).items()}
+
+
+def _label_counts(view: DataSource) -> dict[str, LabelCounts]:
+    names = [name for name, info in view.targets.items() if info.kind == "multilabel"]
+    return {name: count_labels(view.targets[name], given) for name, given in read_labels(view, "train", names).items()}
 
 
 def _too_few(stream: Unlabelled, needed: int) -> list[Problem]:

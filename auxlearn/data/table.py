@@ -117,9 +117,9 @@ class TableSource(DataSource):
         return _Images(self.root, self._rows[split], self._columns[split], self.size, self.fit)
 
     def labels(self, split: str, target: str) -> Sequence[Any]:
-        """Return every row's class index, None for a row without."""
-        values = self._columns[split][target]
-        return [int(v) if there else None for v, there in zip(values.values, values.present, strict=True)]
+        """Return every row's class index, or what else its label is; None for a row without."""
+        given = self._columns[split][target]
+        return [value if there else None for value, there in zip(given.values.tolist(), given.present, strict=True)]
 
     def groups(self, split: str) -> Sequence[str | None] | None:
         """Return every row's group, or None if no row has one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,7 +15,7 @@ from auxlearn.evaluation.modes import evaluating, is_distributed
 from auxlearn.learning import Augmentation, Backbone, PrimaryTask, StepContext
 from auxlearn.learning.features import in_dtype_of
 
-__all__ = ["Scored", "score"]
+__all__ = ["Scored", "main_scores", "score", "score_names"]
 
 Scored = dict[str, Any]
 
@@ -32,6 +32,9 @@ def score(
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Scored:
     """Return the metrics of each task by `"<task>/<metric>"`, and its mean loss by `"<task>/loss"`.
+
+    A metric is a number, a vector with a number for each class or component, each of which is recorded by its name as
+    `"<task>/<metric>/<name>"`, or a matrix, which becomes nested lists.
 
     With several processes each scores its own rows, and the metrics are those of all rows: torchmetrics
     synchronises its states, and the loss is summed.
@@ -60,26 +63,54 @@ def score(
                     losses[name] += torch.tensor([float(loss), float(task.count(rows))], dtype=torch.float64)
             for name, one in near.items():
                 one.update(metrics[name], features, rows)
-    return _collect(metrics, losses, device)
-
-
-def _collect(metrics: Mapping[str, Any], losses: Mapping[str, Tensor], device: torch.device | str) -> Scored:
     scored: Scored = {}
     for name, collection in metrics.items():
+        names = score_names(primary[name]) if name in primary else ()
         for metric, value in _values(collection).items():
-            scored[f"{name}/{metric}"] = value.tolist() if isinstance(value, Tensor) else value
-        if name not in losses:
-            continue
-        total, count = _over_processes(losses[name], device).tolist()
-        scored[f"{name}/loss"] = total / count if count else float("nan")
+            scored |= _recorded(f"{name}/{metric}", value, names)
+        if name in losses:
+            total, count = _over_processes(losses[name], device).tolist()
+            scored[f"{name}/loss"] = total / count if count else float("nan")
     return scored
 
 
+def score_names(task: PrimaryTask) -> tuple[str, ...]:
+    """Return what `task` calls the entries of its vectors and matrices: its classes, or its components."""
+    facts = task.describe()
+    return tuple(str(name) for name in facts.get("classes") or facts.get("components") or ())
+
+
+def main_scores(scored: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers that are of a task as a whole, not of one of its classes.
+
+    >>> main_scores({"mood/accuracy": 0.5, "mood/class_f1/sad": 0.4, "knn/mood/accuracy": 0.6})
+    {'mood/accuracy': 0.5, 'knn/mood/accuracy': 0.6}
+    """
+    return {
+        name: value
+        for name, value in scored.items()
+        if isinstance(value, int | float) and name.count("/") <= 1 + name.startswith("knn/")
+    }
+
+
+def _recorded(metric: str, value: Any, names: Sequence[str]) -> Scored:
+    """Return the entries of a vector by name, or by number where there are no names for them; the rest as it is."""
+    found = value.tolist() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor) or value.ndim != 1:
+        return {metric: found}
+    fitting = names if len(names) == len(found) else range(len(found))
+    return {f"{metric}/{name}": entry for name, entry in zip(fitting, found, strict=True)}
+
+
 def _values(collection: Any) -> dict[str, Any]:
-    """Return the values of the metrics; NaN where no row had a label."""
-    if any(metric.update_called for metric in collection.values()) or is_distributed():
+    """Return the values of the metrics; NaN for those that no row reached."""
+    if all(metric.update_called for metric in collection.values()) or is_distributed():
         return dict(collection.compute())
-    return dict.fromkeys(collection.keys(), float("nan"))
+    values: dict[str, Any] = {}
+    for name, metric in collection.items():
+        value = metric.compute() if metric.update_called else float("nan")
+        values |= value if isinstance(value, Mapping) else {name: value}
+    return values
 
 
 def _over_processes(sums: Tensor, device: torch.device | str) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import attrs
 from torch import Tensor, nn
 
-from auxlearn.data import InputShape, TargetInfo
+from auxlearn.data import InputShape, LabelCounts, TargetInfo
 from auxlearn.errors import Problem, SpecError, nearest
 from auxlearn.learning.draws import Draws
 from auxlearn.learning.features import Features, FeatureShape, MapShape
@@ -111,6 +111,7 @@ class BuildContext:
         features: The form of the backbone's features; empty for what is built before the backbone.
         targets: What the data source offers to learn.
         class_counts: Training rows of each class, by class target.
+        label_counts: Training rows with each label, by multi-label target.
         batch_size: Rows of one micro-batch on one device.
         restoring: Saved weights follow, so there is no need to fetch or read any to start from.
         ema: The trainer keeps a moving average of the weights.
@@ -123,6 +124,7 @@ class BuildContext:
     features: Mapping[str, FeatureShape] = attrs.field(factory=dict)
     targets: Mapping[str, TargetInfo] = attrs.field(factory=dict)
     class_counts: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
+    label_counts: Mapping[str, LabelCounts] = attrs.field(factory=dict)
     batch_size: int = 1
     restoring: bool = False
     ema: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from auxlearn.data import DataContext, DataSource, InputShape, TargetInfo
+from auxlearn.data import DataContext, DataSource, InputShape, LabelCounts, TargetInfo
 from auxlearn.errors import AuxlearnError, DataError, PluginError, Problem
 from auxlearn.learning import BuildContext, Draws
 from auxlearn.learning.learner import Learner
@@ -24,11 +24,13 @@ class DataShape:
         inputs: The form of each modality, as the data source gives it.
         targets: What there is to learn.
         class_counts: Training rows of each class, by class target.
+        label_counts: Training rows with each label, by multi-label target.
     """
 
     inputs: Mapping[str, InputShape]
     targets: Mapping[str, TargetInfo]
     class_counts: Mapping[str, tuple[int, ...]]
+    label_counts: Mapping[str, LabelCounts] = attrs.field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as JSON."""
@@ -44,6 +46,11 @@ class DataShape:
                 for n, t in found["targets"].items()
             },
             class_counts={n: tuple(c) for n, c in found["class_counts"].items()},
+            # Runs of earlier versions know of none.
+            label_counts={
+                n: LabelCounts(rows=c["rows"], positives=tuple(c["positives"]))
+                for n, c in found.get("label_counts", {}).items()
+            },
         )
 
     @property
@@ -54,7 +61,8 @@ class DataShape:
 
 def _input(found: Mapping[str, Any]) -> InputShape:
     """Return what JSON says of a modality; runs of earlier versions know of no statistics."""
-    return InputShape(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+    facts: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
+    return InputShape(**facts)
 
 
 def build_component(choice: Choice, context: Any) -> Any:
@@ -113,6 +121,7 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         size=parts.size,
         targets=shape.targets,
         class_counts=shape.class_counts,
+        label_counts=shape.label_counts,
         batch_size=spec.rows_per_step // (spec.train.devices * spec.train.nodes * spec.train.accumulate),
         restoring=restoring,
         ema=spec.train.ema is not None,

@@ -11,7 +11,7 @@ import torch
 
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError, Interrupted, Problem
-from auxlearn.evaluation import Selection
+from auxlearn.evaluation import Selection, main_scores
 from auxlearn.learning.learner import StepResult
 from auxlearn.spec.models import CheckpointKeys, EvaluateKeys
 from auxlearn.training.feed import Feed
@@ -181,7 +181,7 @@ class Fit:
         if self.is_first:
             self.recorder.write("val", step, {"epoch": round(self.feed.epoch(step), 4), **scored})
         best = self.selection.take(step, scored)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in scored.items() if isinstance(value, float))
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in main_scores(scored).items())
         self.reporter.say(f"epoch {self.feed.epoch(step):.0f}  val  {shown}{'  (best)' if best else ''}")
         return best
 

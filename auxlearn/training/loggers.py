@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from auxlearn.errors import EnvironmentProblem, Problem
 from auxlearn.spec.models import Spec
 
 __all__ = ["make_loggers", "require_loggers"]
+
+_UNFIT = re.compile(r"[^\w./: -]")
 
 
 def require_loggers(spec: Spec) -> None:
@@ -67,7 +70,10 @@ def _mlflow(spec: Spec, folder: Path, _label: str) -> Any:
     mlflow.set_tracking_uri((folder / "mlflow").resolve().as_uri())
     mlflow.set_experiment(spec.name)
     mlflow.start_run(run_name=spec.name)
-    return _Calls(lambda metrics, step: mlflow.log_metrics(metrics, step=step))
+    # It refuses a whole line for a character that the name of a class may have.
+    return _Calls(
+        lambda metrics, step: mlflow.log_metrics({_UNFIT.sub("_", n): v for n, v in metrics.items()}, step=step)
+    )
 
 
 class _Calls:

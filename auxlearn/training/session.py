@@ -50,7 +50,12 @@ def prepare_data(spec: Spec) -> Prepared:
 
 def shape_of(data: Prepared) -> DataShape:
     """Return what a learner must know about `data`."""
-    return DataShape(inputs=data.source.inputs, targets=data.source.targets, class_counts=data.class_counts)
+    return DataShape(
+        inputs=data.source.inputs,
+        targets=data.source.targets,
+        class_counts=data.class_counts,
+        label_counts=data.label_counts,
+    )
 
 
 def fabric_of(spec: Spec) -> Fabric:

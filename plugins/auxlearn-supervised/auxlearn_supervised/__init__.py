@@ -18,6 +18,8 @@ __all__ = ["ClassificationParams", "MultilabelParams", "RegressionParams"]
 # What is equal in all three tasks.
 _TARGET_HELP = "The target to learn; null: the only one of its kind that the data has."
 _DROPOUT_HELP = "Dropout on the pooled feature before the head."
+_MODALITIES_HELP = "The modalities that the head reads; null: all that the backbone gives."
+_FUSION_HELP = "How the pooled features of several modalities become one: side by side, sorted by name, or their mean."
 _HIDDEN_HELP = "Width of a hidden layer with ReLU in the head; null: the head is linear."
 
 
@@ -35,6 +37,8 @@ class ClassificationParams:
     )
     dropout: float = option(0.0, ge=0, lt=1, help=_DROPOUT_HELP)
     hidden: int | None = option(None, ge=1, help=_HIDDEN_HELP)
+    modalities: tuple[str, ...] | None = option(None, help=_MODALITIES_HELP)
+    fusion: Literal["concat", "mean"] = option("concat", help=_FUSION_HELP)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,12 +46,17 @@ class MultilabelParams:
     """Params of `multilabel`."""
 
     target: str | None = option(None, help=_TARGET_HELP)
-    pos_weights: Mapping[str, float] | None = option(
-        None, gt=0, help="Factor of the positive rows of each label in the loss, by name (1 for those not named)."
+    pos_weights: Literal["balanced"] | Mapping[str, float] | None = option(
+        None,
+        gt=0,
+        help="Factor of the positive rows of each label in the loss, by name (1 for those not named); `balanced`: rows "
+        "without the label / rows with it, of the training rows that have labels.",
     )
     threshold: float = option(0.5, gt=0, lt=1, help="Probability from which a label is predicted and counted as such.")
     dropout: float = option(0.0, ge=0, lt=1, help=_DROPOUT_HELP)
     hidden: int | None = option(None, ge=1, help=_HIDDEN_HELP)
+    modalities: tuple[str, ...] | None = option(None, help=_MODALITIES_HELP)
+    fusion: Literal["concat", "mean"] = option("concat", help=_FUSION_HELP)
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +70,8 @@ class RegressionParams:
     concordance: bool = option(False, help="Also score Lin's concordance correlation coefficient (ccc).")
     dropout: float = option(0.0, ge=0, lt=1, help=_DROPOUT_HELP)
     hidden: int | None = option(None, ge=1, help=_HIDDEN_HELP)
+    modalities: tuple[str, ...] | None = option(None, help=_MODALITIES_HELP)
+    fusion: Literal["concat", "mean"] = option("concat", help=_FUSION_HELP)
 
 
 def _check_classification(params: ClassificationParams, context: CheckContext) -> Iterable[Problem]:

@@ -15,13 +15,13 @@ from auxlearn.data import Batch
 from auxlearn.errors import Problem, SpecError
 from auxlearn.learning import BuildContext, Features, FeatureShape, PrimaryTask, StepContext, TaskResult
 from auxlearn_supervised import ClassificationParams
-from auxlearn_supervised.heads import at_least_float32, make_head, only_layer, read_head
-from auxlearn_supervised.scores import BalancedAccuracy
+from auxlearn_supervised.heads import Fusion, at_least_float32, make_head, only_layer, read_head
+from auxlearn_supervised.scores import BalancedAccuracy, ClassScores
 from auxlearn_supervised.targets import choose_target, class_weights
 
 __all__ = ["Classification"]
 
-_SCORES = ("accuracy", "balanced_accuracy", "confusion_matrix", "macro_f1")
+_SCORES = ("accuracy", "balanced_accuracy", "confusion_matrix", "macro_f1", "weighted_f1")
 _LEFT_OUT = -100  # the label that `F.cross_entropy` takes for none
 
 
@@ -42,6 +42,7 @@ class Classification(PrimaryTask):
         label_smoothing: Part of each label that is spread over all classes.
         dropout: Dropout on the pooled feature.
         hidden: Width of a hidden layer of the head; None for a linear head.
+        fusion: Which modalities the head reads, and how they become one. Default: all, concatenated.
 
     Examples:
         >>> import torch
@@ -66,12 +67,14 @@ class Classification(PrimaryTask):
         label_smoothing: float = 0.0,
         dropout: float = 0.0,
         hidden: int | None = None,
+        fusion: Fusion | None = None,
     ) -> None:
         super().__init__()
         self.targets = (target,)
         self.names = tuple(names)
         self.label_smoothing, self.dropout = label_smoothing, dropout
-        self.head = make_head(features, len(self.names), hidden)
+        self.fusion = fusion or Fusion()
+        self.head = make_head(features, len(self.names), hidden, self.fusion)
         self._modalities = len(features)
         # Derived from settings and data, so no part of the state. The last place is for rows without a label.
         places = None if index is None else [*(_LEFT_OUT if place is None else place for place in index), _LEFT_OUT]
@@ -98,6 +101,7 @@ class Classification(PrimaryTask):
             label_smoothing=params.label_smoothing,
             dropout=params.dropout,
             hidden=params.hidden,
+            fusion=Fusion(params.modalities, params.fusion),
         )
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -112,7 +116,7 @@ class Classification(PrimaryTask):
 
     def loss(self, features: Features, batch: Batch, step: StepContext) -> TaskResult:
         """Return the weighted sum of the cross entropies; `output` has the `logits` [N, classes]."""
-        logits = read_head(self.head, features, self.dropout)
+        logits = read_head(self.head, features, self.dropout, self.fusion)
         loss = F.cross_entropy(
             logits,
             self._labels(batch),
@@ -125,10 +129,13 @@ class Classification(PrimaryTask):
 
     def predict(self, features: Features) -> Mapping[str, Tensor]:
         """Return `probabilities` [N, classes]."""
-        return {"probabilities": read_head(self.head, features, self.dropout).softmax(1)}
+        return {"probabilities": read_head(self.head, features, self.dropout, self.fusion).softmax(1)}
 
     def metrics(self) -> MetricCollection:
-        """Return accuracy, balanced accuracy (mean recall), macro F1 and the confusion matrix (rows: labels)."""
+        """Return accuracy, balanced accuracy (mean recall), macro and weighted F1, the confusion matrix (rows: labels).
+
+        Also recall, precision and F1 of each class.
+        """
         classes = len(self.names)
         return MetricCollection(
             {
@@ -136,6 +143,8 @@ class Classification(PrimaryTask):
                 "balanced_accuracy": BalancedAccuracy(classes),
                 "confusion_matrix": MulticlassConfusionMatrix(classes, validate_args=False),
                 "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+                "weighted_f1": MulticlassF1Score(classes, average="weighted", validate_args=False),
+                "each": ClassScores(classes),
             },
             compute_groups=False,
         )
@@ -144,13 +153,14 @@ class Classification(PrimaryTask):
         """Add the rows of a batch that have a label; `metrics` may hold the scores of a larger task, too."""
         labels = self._labels(batch)
         rows = labels != _LEFT_OUT
-        if rows.any():  # torchmetrics refuses an empty batch
-            found = read_head(self.head, features, self.dropout).argmax(1)[rows]
+        found = read_head(self.head, features, self.dropout, self.fusion).argmax(1)[rows]
+        metrics["each"].update(found, labels[rows])
+        if rows.any():  # torchmetrics' own refuse an empty batch
             for name in _SCORES:
                 metrics[name].update(found, labels[rows])
 
     def linear(self) -> nn.Linear | None:
-        """Return the head, if it is linear and there is one modality."""
+        """Return the head, if it is linear and the backbone gives one modality."""
         return only_layer(self.head, self._modalities)
 
     def describe(self) -> Mapping[str, Any]:

@@ -14,9 +14,9 @@ from torchmetrics.classification import MultilabelF1Score
 from auxlearn.data import Batch
 from auxlearn.learning import BuildContext, Features, FeatureShape, PrimaryTask, StepContext, TaskResult
 from auxlearn_supervised import MultilabelParams
-from auxlearn_supervised.heads import make_head, only_layer, read_head
-from auxlearn_supervised.scores import MeanAveragePrecision
-from auxlearn_supervised.targets import choose_target, factors_by_name
+from auxlearn_supervised.heads import Fusion, make_head, only_layer, read_head
+from auxlearn_supervised.scores import LabelScores, MeanAveragePrecision
+from auxlearn_supervised.targets import choose_target, positive_weights
 
 __all__ = ["Multilabel"]
 
@@ -36,6 +36,7 @@ class Multilabel(PrimaryTask):
         threshold: Probability from which a label is predicted.
         dropout: Dropout on the pooled feature.
         hidden: Width of a hidden layer of the head; None for a linear head.
+        fusion: Which modalities the head reads, and how they become one. Default: all, concatenated.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Multilabel(PrimaryTask):
         threshold: float = 0.5,
         dropout: float = 0.0,
         hidden: int | None = None,
+        fusion: Fusion | None = None,
     ) -> None:
         super().__init__()
         self.targets = (target,)
         self.names = tuple(names)
         self.threshold, self.dropout = threshold, dropout
-        self.head = make_head(features, len(self.names), hidden)
+        self.fusion = fusion or Fusion()
+        self.head = make_head(features, len(self.names), hidden, self.fusion)
         self._modalities = len(features)
         # Derived from settings, so no part of the state.
         weights = None if pos_weights is None else torch.tensor(list(pos_weights))
@@ -71,10 +74,11 @@ class Multilabel(PrimaryTask):
             context.features,
             target=target,
             names=names,
-            pos_weights=factors_by_name(params.pos_weights, names, "/pos_weights"),
+            pos_weights=positive_weights(params.pos_weights, names, *_counted(context, target)),
             threshold=params.threshold,
             dropout=params.dropout,
             hidden=params.hidden,
+            fusion=Fusion(params.modalities, params.fusion),
         )
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -84,7 +88,7 @@ class Multilabel(PrimaryTask):
 
     def loss(self, features: Features, batch: Batch, step: StepContext) -> TaskResult:
         """Return the sum of the cross entropies; `output` has the `logits` [N, labels]."""
-        logits = read_head(self.head, features, self.dropout)
+        logits = read_head(self.head, features, self.dropout, self.fusion)
         wanted = batch.targets[self.targets[0]].to(logits.dtype)
         given = batch.present.get(f"targets/{self.targets[0]}")
         mask = None if given is None else given.unsqueeze(1)
@@ -99,16 +103,20 @@ class Multilabel(PrimaryTask):
 
     def predict(self, features: Features) -> Mapping[str, Tensor]:
         """Return `probabilities` [N, labels]."""
-        return {"probabilities": read_head(self.head, features, self.dropout).sigmoid()}
+        return {"probabilities": read_head(self.head, features, self.dropout, self.fusion).sigmoid()}
 
     def metrics(self) -> MetricCollection:
-        """Return mean average precision, and macro and micro F1 at the threshold."""
+        """Return mean average precision; at the threshold also macro, micro and weighted F1, and both accuracies.
+
+        F1 and both accuracies also of each label.
+        """
         labels = len(self.names)
         return MetricCollection(
             {
                 "average_precision": MeanAveragePrecision(labels),
                 "macro_f1": MultilabelF1Score(labels, average="macro", validate_args=False),
                 "micro_f1": MultilabelF1Score(labels, average="micro", validate_args=False),
+                "each": LabelScores(labels),
             },
             compute_groups=False,
         )
@@ -119,14 +127,22 @@ class Multilabel(PrimaryTask):
         found = self.predict(features)["probabilities"][rows]
         wanted = batch.targets[self.targets[0]][rows].long()
         metrics["average_precision"].update(found, wanted)
+        said = (found >= self.threshold).long()
+        metrics["each"].update(said, wanted)
         if rows.any():  # torchmetrics' F1 refuses an empty batch
             for name in ("macro_f1", "micro_f1"):
-                metrics[name].update((found >= self.threshold).long(), wanted)
+                metrics[name].update(said, wanted)
 
     def linear(self) -> nn.Linear | None:
-        """Return the head, if it is linear and there is one modality."""
+        """Return the head, if it is linear and the backbone gives one modality."""
         return only_layer(self.head, self._modalities)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the target, the labels in the order of the probabilities, and the threshold."""
         return {"target": self.targets[0], "classes": list(self.names), "threshold": self.threshold}
+
+
+def _counted(context: BuildContext, target: str) -> tuple[int, tuple[int, ...]]:
+    """Return the training rows that have labels, and how many of them have each; nothing if that is not known."""
+    counts = context.label_counts.get(target)
+    return (0, ()) if counts is None else (counts.rows, counts.positives)

@@ -14,7 +14,7 @@ from torchmetrics import ConcordanceCorrCoef, MeanAbsoluteError, MeanSquaredErro
 from auxlearn.data import Batch, TargetInfo
 from auxlearn.learning import BuildContext, Features, FeatureShape, PrimaryTask, StepContext, TaskResult
 from auxlearn_supervised import RegressionParams
-from auxlearn_supervised.heads import last_layer, make_head, only_layer, read_head
+from auxlearn_supervised.heads import Fusion, last_layer, make_head, only_layer, read_head
 from auxlearn_supervised.targets import choose_target
 
 __all__ = ["Regression"]
@@ -36,6 +36,7 @@ class Regression(PrimaryTask):
         concordance: Also score the concordance correlation coefficient.
         dropout: Dropout on the pooled feature.
         hidden: Width of a hidden layer of the head; None for a linear head.
+        fusion: Which modalities the head reads, and how they become one. Default: all, concatenated.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class Regression(PrimaryTask):
         concordance: bool = False,
         dropout: float = 0.0,
         hidden: int | None = None,
+        fusion: Fusion | None = None,
     ) -> None:
         super().__init__()
         self.targets = (target,)
         self.info, self.kind, self.beta = info, loss, beta
         self.concordance, self.dropout = concordance, dropout
         self.components = math.prod(info.shape)
-        self.head = make_head(features, self.components, hidden)
+        self.fusion = fusion or Fusion()
+        self.head = make_head(features, self.components, hidden, self.fusion)
         nn.init.constant_(last_layer(self.head).bias, initial)
         self._modalities = len(features)
 
@@ -75,6 +78,7 @@ class Regression(PrimaryTask):
             concordance=params.concordance,
             dropout=params.dropout,
             hidden=params.hidden,
+            fusion=Fusion(params.modalities, params.fusion),
         )
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -117,7 +121,7 @@ class Regression(PrimaryTask):
         metrics.update(found, wanted)
 
     def linear(self) -> nn.Linear | None:
-        """Return the head, if it is linear and there is one modality."""
+        """Return the head, if it is linear and the backbone gives one modality."""
         return only_layer(self.head, self._modalities)
 
     def describe(self) -> Mapping[str, Any]:
@@ -125,7 +129,7 @@ class Regression(PrimaryTask):
         return {"target": self.targets[0], "components": list(self.info.names), "unit": self.info.unit}
 
     def _read(self, features: Features) -> Tensor:
-        return read_head(self.head, features, self.dropout).view(-1, *self.info.shape)
+        return read_head(self.head, features, self.dropout, self.fusion).view(-1, *self.info.shape)
 
     def _error(self, found: Tensor, wanted: Tensor) -> Tensor:
         if self.kind == "l1":

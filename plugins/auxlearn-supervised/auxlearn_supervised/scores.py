@@ -8,7 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
-__all__ = ["BalancedAccuracy", "MeanAveragePrecision"]
+__all__ = ["BalancedAccuracy", "ClassScores", "LabelScores", "MeanAveragePrecision"]
 
 
 class BalancedAccuracy(Metric):
@@ -48,6 +48,116 @@ class BalancedAccuracy(Metric):
     def compute(self) -> Tensor:
         """Return the score."""
         return (self.right / self.rows).nanmean()
+
+
+class ClassScores(Metric):
+    """Recall, precision and F1 of each class: `class_recall`, `class_precision`, `class_f1`, [classes] each.
+
+    With $t$ rows of the class that were found, of $r$ rows that are of it and $p$ that were said to be, they are $t/r$,
+    $t/p$ and $2t/(r+p)$. What is a ratio of nothing to nothing, such as the recall of a class without a row, is NaN;
+    torchmetrics and scikit-learn make it 0.
+
+    Args:
+        classes: Number of classes.
+
+    Examples:
+        >>> import torch
+        >>> from auxlearn_supervised.scores import ClassScores
+        >>> score = ClassScores(3)
+        >>> score.update(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1]))
+        >>> score.compute()["class_recall"]
+        tensor([1.0000, 0.5000,    nan])
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    right: Tensor
+    said: Tensor
+    rows: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        for name in ("right", "said", "rows"):
+            self.add_state(name, torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, found: Tensor, labels: Tensor) -> None:
+        """Add predicted classes and labels: int64 [N] each."""
+        classes = len(self.rows)
+        self.rows += torch.bincount(labels, minlength=classes)
+        self.said += torch.bincount(found, minlength=classes)
+        self.right += torch.bincount(labels[found == labels], minlength=classes)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the scores."""
+        return {
+            "class_recall": self.right / self.rows,
+            "class_precision": self.right / self.said,
+            "class_f1": 2 * self.right / (self.rows + self.said),
+        }
+
+
+class LabelScores(Metric):
+    r"""Accuracy, weighted accuracy and F1 of each of several labels that do not exclude each other, and their means.
+
+    Of a label that $P$ rows have and $N$ rows have not, of which $TP$ and $TN$ are told rightly, the weighted accuracy
+    is $(TP \cdot N / P + TN) / 2N$, in other words the mean of the recalls of both answers. It is how emotions are
+    scored on CMU-MOSEI: Tong et al., "Combating Human Trafficking with Multimodal Deep Neural Networks" (ACL 2017,
+    https://aclanthology.org/P17-1142), section 5; taken up by Zadeh et al., "Multimodal Language Analysis in the Wild:
+    CMU-MOSEI Dataset and Interpretable Dynamic Fusion Graph" (ACL 2018, https://aclanthology.org/P18-1208).
+
+    The scores are `accuracy` and `weighted_accuracy`, the means over the labels; `weighted_f1`, the mean of the F1 of
+    each label by its $P$; and `label_accuracy`, `label_weighted_accuracy`, `label_f1`, [labels] each. What is a ratio
+    of nothing to nothing, such as the weighted accuracy of a label that no row has, is NaN and left out of the means.
+
+    Args:
+        labels: Number of labels.
+
+    Examples:
+        >>> import torch
+        >>> from auxlearn_supervised.scores import LabelScores
+        >>> score = LabelScores(1)
+        >>> score.update(torch.tensor([[1], [0], [0], [0]]), torch.tensor([[1], [1], [0], [0]]))
+        >>> score.compute()["accuracy"], score.compute()["weighted_accuracy"]
+        (tensor(0.7500), tensor(0.7500))
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    both: Tensor
+    said: Tensor
+    given: Tensor
+    rows: Tensor
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        for name in ("both", "said", "given"):
+            self.add_state(name, torch.zeros(labels, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("rows", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, found: Tensor, wanted: Tensor) -> None:
+        """Add what was said and what is so: 0 or 1, int64 [N, labels] each."""
+        self.both += (found * wanted).sum(0)
+        self.said += found.sum(0)
+        self.given += wanted.sum(0)
+        self.rows += len(wanted)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the scores."""
+        without = self.rows - self.given
+        rightly_without = without - (self.said - self.both)
+        accuracy = (self.both + rightly_without) / self.rows
+        weighted = (self.both / self.given + rightly_without / without) / 2
+        f1 = 2 * self.both / (self.said + self.given)
+        return {
+            "accuracy": accuracy.mean(),
+            "weighted_accuracy": weighted.nanmean(),
+            "weighted_f1": (f1.nan_to_num() * self.given).sum() / self.given.sum(),
+            "label_accuracy": accuracy,
+            "label_weighted_accuracy": weighted,
+            "label_f1": f1,
+        }
 
 
 class MeanAveragePrecision(Metric):

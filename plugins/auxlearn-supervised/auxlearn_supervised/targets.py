@@ -7,7 +7,7 @@ from typing import Literal
 
 from auxlearn.errors import Problem, SpecError, escape, nearest
 
-__all__ = ["choose_target", "class_weights", "factors_by_name", "problems_of"]
+__all__ = ["choose_target", "class_weights", "factors_by_name", "positive_weights", "problems_of"]
 
 
 def problems_of(check: Callable[[], object]) -> tuple[Problem, ...]:
@@ -100,3 +100,28 @@ def class_weights(
     if weights is not None and not any(weights):
         raise SpecError(Problem(where="/class_weights", what="every class has weight 0", fix="give one class a weight"))
     return weights
+
+
+def positive_weights(
+    given: Literal["balanced"] | Mapping[str, float] | None, names: Sequence[str], rows: int, positives: Sequence[int]
+) -> tuple[float, ...] | None:
+    """Return the factor of each label's positive rows in the loss, or None if all are 1.
+
+    Args:
+        given: The setting: factors by name, or `"balanced"`: rows without the label / rows with it, so that both weigh
+            the same in total. A label that all rows have, or none, gets 1.
+        names: The labels.
+        rows: Training rows that have labels.
+        positives: How many of them have each label; empty if that is not known, and all factors are 1 then.
+
+    Raises:
+        SpecError: If a factor is given for a label that does not exist.
+
+    Examples:
+        >>> from auxlearn_supervised.targets import positive_weights
+        >>> positive_weights("balanced", ("happy", "fear", "calm"), 100, (50, 10, 0))
+        (1.0, 9.0, 1.0)
+    """
+    if given == "balanced":
+        return tuple((rows - count) / count if 0 < count < rows else 1.0 for count in positives or (0,) * len(names))
+    return factors_by_name(given, names, "/pos_weights")
