@@ -56,6 +56,11 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
     ("pretext_task", "rotation"): "auxlearn-rotation",
     ("pretext_task", "simclr"): "auxlearn-joint-embedding",
     ("pretext_task", "barlow_twins"): "auxlearn-joint-embedding",
+    ("backbone", "gated_multimodal"): "auxlearn-conclugen",
+    ("pretext_task", "multimodal_contrastive"): "auxlearn-conclugen",
+    ("pretext_task", "multimodal_clustering"): "auxlearn-conclugen",
+    ("pretext_task", "multimodal_reconstruction"): "auxlearn-conclugen",
+    ("pretext_task", "feature_simclr"): "auxlearn-conclugen",
     **{
         ("preset", f"hmtl-{subject}{method}"): "auxlearn-hmtl"
         for subject in ("", "pose-", "gender-")
@@ -70,6 +75,20 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
             "puzzling-rotation",
             "puzzling-siamese",
             "barlow-twins",
+        )
+    },
+    ("preset", "conclugen"): "auxlearn-conclugen",
+    **{
+        ("preset", f"conclugen-{system}"): "auxlearn-conclugen"
+        for system in (
+            "contrast",
+            "cluster",
+            "reconstruct",
+            "contrast-cluster",
+            "contrast-reconstruct",
+            "cluster-reconstruct",
+            "simclr",
+            "code",
         )
     },
 }
