@@ -21,7 +21,7 @@ from auxlearn.data.checks import (
     varying_inputs,
     wrong_labels,
 )
-from auxlearn.data.divide import class_labels, divide, read_labels, target_of
+from auxlearn.data.divide import Division, class_labels, divide, read_labels, target_of
 from auxlearn.data.loader import UNLABELLED, Loader, eval_loader, train_loader
 from auxlearn.data.order import Order
 from auxlearn.data.problems import problem
@@ -223,10 +223,7 @@ def prepare(
     stream = second_stream(division, other, unlabelled.split) if unlabelled else None
     counts = {split: _counts(view, split) for split in view.splits}
     absent, notes = absent_classes(view.targets, counts)
-    # The rest of a fraction may be in another split no more than the rows that were drawn.
-    leaking = leaks(view if other is not None or stream is None else division.whole)
-    if stream is not None and other is not None:
-        leaking += few(unlabelled_leaks(view, stream), "unlabelled rows in another split")
+    leaking = _leaking(division, stream, other)
     problems += [*empty_splits(view, batch_size), *absent, *(() if keys.allow_leaks else leaking)]
     if stream is not None and unlabelled is not None:
         problems += _too_few(stream, 1 if batch_size is None else unlabelled.rows(batch_size))
@@ -257,6 +254,14 @@ def _problems_of(check: Callable[[], object]) -> tuple[Problem, ...]:
 
 def _counts(view: DataSource, split: str) -> dict[str, tuple[int, ...]]:
     return {name: count_classes(view.targets[name], given) for name, given in class_labels(view, split).items()}
+
+
+def _leaking(division: Division, stream: Unlabelled | None, other: DataSource | None) -> list[Problem]:
+    """Return what stands in two splits; the rest of a fraction may do so no more than the rows that were drawn."""
+    leaking = leaks(division.view if other is not None or stream is None else division.whole)
+    if stream is not None and other is not None:
+        leaking += few(unlabelled_leaks(division.view, stream), "unlabelled rows in another split")
+    return leaking
 
 
 def _label_counts(view: DataSource) -> dict[str, LabelCounts]:
