@@ -16,18 +16,16 @@ from auxlearn.data.checks import (
     count_classes,
     count_labels,
     empty_splits,
-    few,
-    leaks,
     varying_inputs,
     wrong_labels,
 )
-from auxlearn.data.divide import Division, class_labels, divide, read_labels, target_of
+from auxlearn.data.divide import class_labels, divide, read_labels, target_of
 from auxlearn.data.loader import UNLABELLED, Loader, eval_loader, train_loader
 from auxlearn.data.order import Order
 from auxlearn.data.problems import problem
 from auxlearn.data.selection import Selection
 from auxlearn.data.source import DataSource, LabelCounts
-from auxlearn.data.unlabelled import Unlabelled, second_stream, unlabelled_leaks
+from auxlearn.data.unlabelled import Unlabelled, joint_leaks, second_stream
 from auxlearn.errors import DataError, Problem
 from auxlearn.seeds import derive_seed
 from auxlearn.spec.models import DataKeys, UnlabelledKeys
@@ -210,8 +208,7 @@ def prepare(
         DataError: With everything that is wrong with the data as far as it can be seen before training.
         SpecError: If `keys` ask for targets or folds that are not there.
     """
-    varying = varying_inputs(source)
-    if varying:
+    if varying := varying_inputs(source):
         raise DataError(varying)
     labels = {split: class_labels(source, split) for split in source.splits}
     wrong = wrong_labels(source, labels)
@@ -223,7 +220,7 @@ def prepare(
     stream = second_stream(division, other, unlabelled.split) if unlabelled else None
     counts = {split: _counts(view, split) for split in view.splits}
     absent, notes = absent_classes(view.targets, counts)
-    leaking = _leaking(division, stream, other)
+    leaking = joint_leaks(division, stream, other)
     problems += [*empty_splits(view, batch_size), *absent, *(() if keys.allow_leaks else leaking)]
     if stream is not None and unlabelled is not None:
         problems += _too_few(stream, 1 if batch_size is None else unlabelled.rows(batch_size))
@@ -254,14 +251,6 @@ def _problems_of(check: Callable[[], object]) -> tuple[Problem, ...]:
 
 def _counts(view: DataSource, split: str) -> dict[str, tuple[int, ...]]:
     return {name: count_classes(view.targets[name], given) for name, given in class_labels(view, split).items()}
-
-
-def _leaking(division: Division, stream: Unlabelled | None, other: DataSource | None) -> list[Problem]:
-    """Return what stands in two splits; the rest of a fraction may do so no more than the rows that were drawn."""
-    leaking = leaks(division.view if other is not None or stream is None else division.whole)
-    if stream is not None and other is not None:
-        leaking += few(unlabelled_leaks(division.view, stream), "unlabelled rows in another split")
-    return leaking
 
 
 def _label_counts(view: DataSource) -> dict[str, LabelCounts]:

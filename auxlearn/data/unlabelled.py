@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from auxlearn.data.checks import few, leaks
 from auxlearn.data.contents import same_files
 from auxlearn.data.divide import Division
 from auxlearn.data.loader import UNLABELLED
@@ -14,7 +15,7 @@ from auxlearn.data.selection import Part, Selection
 from auxlearn.data.source import DataSource, InputShape
 from auxlearn.errors import DataError, Problem, escape, nearest
 
-__all__ = ["Unlabelled", "second_stream", "unlabelled_leaks"]
+__all__ = ["Unlabelled", "joint_leaks", "second_stream", "unlabelled_leaks"]
 
 _WHERE = "/data/unlabelled"
 
@@ -76,6 +77,14 @@ def unlabelled_leaks(view: Selection, stream: Unlabelled) -> Iterator[Problem]:
     for split, index, twin in _by_file(view, held, stream) or _by_row(view, held, stream):
         what = f"stands in {split} and, as {escape(stream.name(UNLABELLED, twin))}, among the unlabelled rows"
         yield problem(view.name(split, index), what, fix=fix)
+
+
+def joint_leaks(division: Division, stream: Unlabelled | None, other: DataSource | None) -> list[Problem]:
+    """Return what stands in two splits; the rest of a fraction may do so no more than the rows that were drawn."""
+    leaking = leaks(division.view if other is not None or stream is None else division.whole)
+    if stream is not None and other is not None:
+        leaking += few(unlabelled_leaks(division.view, stream), "unlabelled rows in another split")
+    return leaking
 
 
 def _by_file(view: Selection, held: Sequence[str], stream: Unlabelled) -> list[tuple[str, int, int]]:
