@@ -21,6 +21,8 @@ from auxlearn.data.batch import Batch as Batch
 from auxlearn.data.images import FORMATS as FORMATS
 from auxlearn.data.images import MAX_PIXELS as MAX_PIXELS
 from auxlearn.data.images import read_image as read_image
+from auxlearn.data.labels import Column as Column
+from auxlearn.data.labels import column as column
 from auxlearn.data.loader import Loader as Loader
 from auxlearn.data.loader import eval_loader as eval_loader
 from auxlearn.data.loader import train_loader as train_loader
@@ -40,6 +42,7 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "Batch",
+    "Column",
     "DataContext",
     "DataSource",
     "InputShape",
@@ -51,6 +54,7 @@ __all__ = [
     "TableRow",
     "TableSource",
     "TargetInfo",
+    "column",
     "eval_loader",
     "prepare",
     "read_image",

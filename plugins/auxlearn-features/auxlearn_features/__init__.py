@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from auxlearn_features.params import FeaturesBackboneParams as FeaturesBackboneParams
+from auxlearn_features.params import FeaturesParams as FeaturesParams
+from auxlearn_features.params import InputParams as InputParams
 from auxlearn_features.params import SynthFeaturesParams as SynthFeaturesParams
 from auxlearn_features.provider import auxlearn_backbones as auxlearn_backbones
 from auxlearn_features.provider import auxlearn_data_sources as auxlearn_data_sources
@@ -34,6 +36,8 @@ __all__ = [
     "FeatureTarget",
     "FeaturesBackbone",
     "FeaturesBackboneParams",
+    "FeaturesParams",
+    "InputParams",
     "Standardise",
     "SynthFeaturesParams",
     "auxlearn_backbones",

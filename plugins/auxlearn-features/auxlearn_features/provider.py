@@ -8,15 +8,23 @@ from typing import Any
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts, Provider, hookimpl
 from auxlearn_features.names import SYNTHETIC_TARGETS, synthetic_classes, synthetic_splits, wrong_names
-from auxlearn_features.params import FeaturesBackboneParams, SynthFeaturesParams
+from auxlearn_features.params import FeaturesBackboneParams, FeaturesParams, SynthFeaturesParams
 
 __all__ = ["auxlearn_backbones", "auxlearn_data_sources"]
 
 
 @hookimpl
 def auxlearn_data_sources() -> Iterable[Provider]:
-    """Offer `synthfeatures`."""
+    """Offer `features` and `synthfeatures`."""
     return [
+        Provider(
+            name="features",
+            summary="Precomputed feature vectors, one or several modalities a row: CSV, Parquet, .npz, .npy.",
+            params=FeaturesParams,
+            build=_build_features,
+            describe=_describe_features,
+            check=_check_features,
+        ),
         Provider(
             name="synthfeatures",
             summary="Made-up feature vectors of several modalities, with labels of every kind; from a seed, no files.",
@@ -40,6 +48,24 @@ def auxlearn_backbones() -> Iterable[Provider]:
             check=_check_backbone,
         )
     ]
+
+
+def _build_features(params: FeaturesParams, context: Any) -> Any:
+    from auxlearn_features.build import build_features
+
+    return build_features(params, context)
+
+
+def _describe_features(params: FeaturesParams) -> DataFacts | None:
+    from auxlearn_features.facts import facts_of
+
+    return facts_of(params)
+
+
+def _check_features(params: FeaturesParams, context: CheckContext) -> Iterable[Problem]:  # noqa: ARG001
+    from auxlearn_features.facts import problems_of
+
+    return problems_of(params)
 
 
 def _build_synthetic(params: SynthFeaturesParams, context: Any) -> Any:  # noqa: ARG001 (every build has both)

@@ -30,7 +30,7 @@ class FeatureSource(DataSource):
 
     Args:
         inputs: For each modality its vectors, floats [rows, width] or [rows, copies, width].
-        split: The split of each row.
+        split: The split of each row; None for a row that is not used.
         targets: What there is to learn.
         groups: What no split may divide, for each row; None for a row without, or for no groups at all.
         names: What to call each row.
@@ -56,7 +56,7 @@ class FeatureSource(DataSource):
         self,
         inputs: Mapping[str, Array],
         *,
-        split: Sequence[str],
+        split: Sequence[str | None],
         targets: Mapping[str, FeatureTarget] | None = None,
         groups: Sequence[str | None] | None = None,
         names: Sequence[str] | None = None,
@@ -67,13 +67,19 @@ class FeatureSource(DataSource):
         self._arrays = {name: _with_copies(name, array, len(split), copies) for name, array in inputs.items()}
         self._copies, self._target_values = copies, dict(targets or {})
         self.targets = {name: target.info for name, target in self._target_values.items()}
-        self.splits = tuple(sorted(set(split), key=lambda s: (_CUSTOM.index(s) if s in _CUSTOM else len(_CUSTOM), s)))
+        self.splits = tuple(
+            sorted(
+                {s for s in split if s is not None},
+                key=lambda s: (_CUSTOM.index(s) if s in _CUSTOM else len(_CUSTOM), s),
+            )
+        )
         of_row = np.array(split, dtype=object)
         self._rows = {name: np.flatnonzero(of_row == name) for name in self.splits}
         self._groups = None if groups is None or not any(group is not None for group in groups) else list(groups)
         self._names = None if names is None else list(names)
         self._surveys = {name: survey(array) for name, array in self._arrays.items()}
-        problems = list(_problems(self._surveys, self._names or [f"row {row}" for row in range(len(split))]))
+        used = np.array([one is not None for one in split])
+        problems = list(_problems(self._surveys, used, self._names or [f"row {row}" for row in range(len(split))]))
         if problems:
             raise DataError(problems)
 
@@ -148,8 +154,8 @@ class FeatureSource(DataSource):
         digest = hashlib.blake2b(repr((forms, self._copies, self._groups, self.targets)).encode(), digest_size=16)
         for split, rows in self._rows.items():
             digest.update(split.encode() + rows.astype("<i8").tobytes())
-        for row in range(sum(map(len, self._rows.values()))):
-            digest.update(self._digest(row))
+            for row in rows.tolist():
+                digest.update(self._digest(row))
         for target in self._target_values.values():
             digest.update(np.ascontiguousarray(target.values).tobytes() + target.has(slice(None)).tobytes())
         return digest.hexdigest()
@@ -168,14 +174,14 @@ def _with_copies(name: str, array: Array, rows: int, copies: int) -> Array:
     return values
 
 
-def _problems(surveys: Mapping[str, Survey], names: Sequence[str]) -> Iterator[Problem]:
-    """Yield the rows that cannot be used."""
+def _problems(surveys: Mapping[str, Survey], used: Array, names: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with rows that are used."""
     broken = {flaw.row for found in surveys.values() for flaw in found.flaws}
     for name, found in surveys.items():
-        for flaw in found.flaws:
+        for flaw in (one for one in found.flaws if used[one.row]):
             allowed = "finite numbers, or NaN throughout for what is not there"
             yield Problem(where=names[flaw.row], what=f"`{name}` {flaw.what}", allowed=allowed, exit_code=4)
     nothing = np.stack([found.counts == 0 for found in surveys.values()]).all(0)
-    for row in np.flatnonzero(nothing).tolist():
+    for row in np.flatnonzero(nothing & used).tolist():
         if row not in broken:
             yield Problem(where=names[row], what="the row has no modality at all", fix="leave it out", exit_code=4)

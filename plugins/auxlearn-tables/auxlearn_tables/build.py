@@ -16,7 +16,7 @@ from auxlearn_tables.names import split_name
 from auxlearn_tables.params import FolderParams, TableParams
 from auxlearn_tables.targets import Target, targets_of
 
-__all__ = ["ManifestRows", "build_folder", "build_table", "read_rows"]
+__all__ = ["ManifestRows", "build_folder", "build_table", "label_rows", "read_rows"]
 
 
 def build_folder(params: FolderParams, context: DataContext) -> TableSource:
@@ -84,16 +84,24 @@ def read_rows(params: TableParams, folder: str, columns: Mapping[str, str] | Non
     known, rows = read_manifest(path)
     targets = targets_of(params)
     require_columns(path, known, _wanted(params, targets, known) | dict(columns or {}))
+    infos, labels = label_rows(targets, rows)
+    kept = [(row, own) for row, own in zip(rows, labels, strict=True) if own is not None]
+    made = [_row(row, own, params, known) for row, own in kept]
+    return ManifestRows(root=root, rows=made, cells=[row.cells for row, _ in kept], targets=infos)
+
+
+def label_rows(
+    targets: Sequence[Target], rows: Sequence[Cells]
+) -> tuple[dict[str, TargetInfo], list[dict[str, Any] | None]]:
+    """Return what the targets are, and the labels of each row by target; None for a row that is to be dropped.
+
+    The labels are as `TableRow` has them. That they are what the target can have is checked where they are used.
+    """
     values = {target.name: [target.read(row.cells) for row in rows] for target in targets}
     classes = {target.name: target.classes(values[target.name]) for target in targets}
-    infos = {target.name: _info(target, classes[target.name]) for target in targets}
-    made, cells = [], []
-    for index, row in enumerate(rows):
-        labels = _labels(targets, {name: given[index] for name, given in values.items()}, classes)
-        if labels is not None:
-            made.append(_row(row, labels, params, known))
-            cells.append(row.cells)
-    return ManifestRows(root=root, rows=made, cells=cells, targets=infos)
+    infos = {target.name: _info(target, classes[target.name], values[target.name]) for target in targets}
+    given = ({name: column[index] for name, column in values.items()} for index in range(len(rows)))
+    return infos, [_labels(targets, labels, classes) for labels in given]
 
 
 def _wanted(params: TableParams, targets: Sequence[Target], columns: Sequence[str]) -> dict[str, str]:
@@ -106,10 +114,12 @@ def _wanted(params: TableParams, targets: Sequence[Target], columns: Sequence[st
     return wanted | {f"targets/{target.name}": column for target in targets for column in target.columns}
 
 
-def _info(target: Target, classes: tuple[str, ...]) -> TargetInfo:
+def _info(target: Target, classes: tuple[str, ...], values: Sequence[Any]) -> TargetInfo:
     kind, columns = target.params.kind, target.params.columns
-    shapes = {"class": (), "multilabel": (len(classes),), "continuous": (len(columns),) if columns else ()}
-    names = columns if kind == "continuous" else classes
+    # The numbers of a target stand in columns of their own, or as a list in one.
+    many = next((value for value in values if isinstance(value, tuple)), columns)
+    shapes = {"class": (), "multilabel": (len(classes),), "continuous": (len(many),) if many else ()}
+    names = classes if kind != "continuous" else columns if len(columns) == len(many) else ()
     return TargetInfo(kind=kind, names=names, shape=shapes[kind], unit=target.params.unit)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,22 @@ class Cells:
     cells: Mapping[str, Any]
 
 
-def read_manifest(path: Path) -> tuple[tuple[str, ...], list[Cells]]:
+def read_manifest(path: Path, without: Collection[str] = ()) -> tuple[tuple[str, ...], list[Cells]]:
     """Return the columns and the rows of the CSV, TSV or Parquet file `path`.
+
+    Args:
+        path: The file.
+        without: Columns of a Parquet file that are left out of the rows, for being large.
 
     Raises:
         DataError: If it is missing, is no table, or has rows of other lengths than its head.
         PluginError: If it is a Parquet file and pyarrow is not installed.
     """
-    readers = {".csv": _comma, ".tsv": _tab, ".parquet": _parquet}
+    readers = {
+        ".csv": partial(_text, delimiter=","),
+        ".tsv": partial(_text, delimiter="\t"),
+        ".parquet": partial(_parquet, without=without),
+    }
     read = readers.get(path.suffix.lower())
     if read is None:
         raise _wrong(path, f"its ending is {escape(path.suffix) or 'missing'}", allowed=", ".join(readers))
@@ -61,14 +70,6 @@ def require_columns(path: Path, columns: Sequence[str], wanted: Mapping[str, str
         raise DataError(problems)
 
 
-def _comma(path: Path) -> tuple[tuple[str, ...], list[Cells]]:
-    return _text(path, ",")
-
-
-def _tab(path: Path) -> tuple[tuple[str, ...], list[Cells]]:
-    return _text(path, "\t")
-
-
 def _text(path: Path, delimiter: str) -> tuple[tuple[str, ...], list[Cells]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -91,18 +92,20 @@ def _rows(path: Path, columns: tuple[str, ...], lines: Any) -> Iterator[Cells]:
             yield Cells(where, {name: cell.strip() or None for name, cell in zip(columns, line, strict=True)})
 
 
-def _parquet(path: Path) -> tuple[tuple[str, ...], list[Cells]]:
+def _parquet(path: Path, without: Collection[str]) -> tuple[tuple[str, ...], list[Cells]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         fix = "pip install 'auxlearn-tables[parquet]'"
         raise PluginError(Problem(where=str(path), what="Parquet needs pyarrow", fix=fix, exit_code=3)) from error
     try:
-        table = parquet.read_table(path)
+        columns = parquet.read_schema(path).names
+        table = parquet.read_table(path, columns=[name for name in columns if name not in without])
     except (ArrowException, OSError) as error:
         raise _wrong(path, f"it cannot be read as Parquet ({escape(error, 200)})") from error
-    rows = [Cells(f"{path.name} row {index}", cells) for index, cells in enumerate(table.to_pylist())]
-    return tuple(table.column_names), rows
+    every = table.to_pylist() or [{}] * table.num_rows
+    rows = [Cells(f"{path.name} row {index}", cells) for index, cells in enumerate(every)]
+    return tuple(columns), rows
 
 
 def _wrong(path: Path, what: str, allowed: str | None = None) -> DataError:

@@ -43,7 +43,13 @@ class TargetParams:
     )
     columns: tuple[str, ...] = option((), help="Its columns; none named: the one with the target's name.")
     classes: tuple[str, ...] = option((), help="Class names in the order of their indices; none named: all, sorted.")
+    indices: bool = option(False, help="Cells of a class hold its index in `classes`, from 0, instead of its name.")
     others: Others = option("error", help=_OTHERS)
+    threshold: float | None = option(
+        None,
+        help="Of a multilabel target with a number for each label, in several columns or a list in one: above it a "
+        "label applies; `classes` names them, or else the columns do.",
+    )
     separator: str = option("|", help="What stands between the class names in a cell of a multilabel target.")
     unit: str | None = option(None, help="Unit of the numbers, e.g. `degree`.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from auxlearn_tables.folder import scan
 from auxlearn_tables.manifest import read_manifest
 from auxlearn_tables.names import split_name
 from auxlearn_tables.params import FolderParams, TableParams
-from auxlearn_tables.targets import targets_of
+from auxlearn_tables.targets import HasTargets, targets_of
 
-__all__ = ["auxlearn_data_sources", "check_table", "describe_table"]
+__all__ = ["auxlearn_data_sources", "check_table", "check_targets", "describe_table"]
 
 
 @hookimpl
@@ -82,11 +82,22 @@ def describe_table(params: TableParams) -> DataFacts | None:
 
 def check_table(params: TableParams, context: CheckContext) -> Iterable[Problem]:  # noqa: ARG001
     """Find targets that are declared against themselves."""
+    return check_targets(params)
+
+
+def check_targets(params: HasTargets) -> Iterator[Problem]:
+    """Yield the targets that are declared against themselves."""
     for target in targets_of(params):
         where = f"/targets/{target.name.replace('~', '~0').replace('/', '~1')}"
-        if target.params.kind != "continuous" and len(target.params.columns) > 1:
+        many = target.params.kind == "continuous" or target.params.threshold is not None
+        if not many and len(target.params.columns) > 1:
             what = f"a {target.params.kind} target has {len(target.params.columns)} columns"
-            yield Problem(where=f"{where}/columns", what=what, allowed="one, or kind `continuous`")
+            yield Problem(where=f"{where}/columns", what=what, allowed="one, or kind `continuous`, or a `threshold`")
+        if target.params.threshold is not None and target.params.kind != "multilabel":
+            yield Problem(where=f"{where}/threshold", what=f"a {target.params.kind} target has no threshold")
+        if target.params.indices and (target.params.kind != "class" or not target.params.classes):
+            what = "indices are of a class, and of those that `classes` names"
+            yield Problem(where=f"{where}/indices", what=what, fix="name them in `classes`")
         if target.params.kind == "continuous" and target.params.classes:
             yield Problem(where=f"{where}/classes", what="a continuous target has no classes")
         if len(set(target.params.classes)) < len(target.params.classes):
