@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auxlearn.registry import Found, Registry
+    from auxlearn.registry import Broken, Found, Registry
 
 __all__ = ["add", "run"]
 
@@ -30,6 +30,34 @@ def add(subparsers: Any) -> None:
     showing.add_argument("name", metavar="NAME", help="a type as in a spec, or a distribution")
     showing.add_argument("--json", action="store_true", help="print JSON")
     showing.set_defaults(run=run)
+    checking = actions.add_parser("check", help="ask plugins the questions of the conformance kit")
+    checking.add_argument("name", metavar="NAME", help="a type as in a spec, a distribution, or an entry point")
+    checking.add_argument("settings", nargs="*", metavar="key=value", help="settings of the component")
+    checking.add_argument("--json", action="store_true", help="print JSON")
+    checking.set_defaults(run=run_checks)
+
+
+def run_checks(args: argparse.Namespace) -> int:
+    """Run the action `check`: 0 if every component conforms, else 3."""
+    from auxlearn.spec.overrides import apply_overrides
+    from auxlearn.testing.conformance import check_found
+
+    registry: Registry = args.registry()
+    given: dict[str, Any] = {"params": {}}
+    problems = apply_overrides(given, [f"params.{setting}" for setting in args.settings])
+    if problems:
+        from auxlearn.errors import error_of
+
+        raise error_of(problems)
+    wanted, broken = _named(registry, args.name)
+    reports = [check_found(found, params=given["params"]) for found in wanted]
+    ok = all(report.ok for report in reports) and not broken
+    if args.json:
+        told = [{"reason": one.reason, "fix": one.fix} for one in broken]
+        _print({"ok": ok, "reports": [report.to_json() for report in reports], "broken": told})
+    else:
+        print("\n\n".join([*map(str, reports), *(_reason(str(one), one.fix) for one in broken)]))
+    return 0 if ok else 3
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,17 +116,26 @@ def _reason(reason: str, fix: str | None) -> str:
     return f"{reason}; fix: {fix}" if fix else reason
 
 
-def _show(registry: Registry, name: str, *, as_json: bool) -> None:
+def _named(registry: Registry, name: str) -> tuple[list[Found], list[Broken]]:
+    """Return the components that `name` means: one, or those of a distribution or an entry point; and broken ones."""
     from auxlearn.errors import Problem, SpecError, nearest
     from auxlearn.registry.registry import normalized
 
+    def of_plugin(one: Found | Broken) -> bool:
+        return normalized(name) in (normalized(one.distribution), normalized(one.entry_point))
+
     wanted = [found for found in registry.found if name in (found.provider.name, found.full_name)]
-    wanted = wanted or [found for found in registry.found if normalized(found.distribution) == normalized(name)]
-    broken = [b for b in registry.broken if normalized(name) in (normalized(b.distribution), normalized(b.entry_point))]
+    wanted = wanted or [found for found in registry.found if of_plugin(found)]
+    broken = [one for one in registry.broken if of_plugin(one)]
     if not wanted and not broken:
         known = [word for found in registry.found for word in (found.provider.name, found.distribution)]
         meant = nearest(name, known)
         raise SpecError(Problem(what=f'nothing named "{name}" is installed', meant=meant, fix="auxlearn plugins list"))
+    return wanted, broken
+
+
+def _show(registry: Registry, name: str, *, as_json: bool) -> None:
+    wanted, broken = _named(registry, name)
     if as_json:
         shown = [{**_facts(found), **_content(found)} for found in wanted]
         _print({"providers": shown, "broken": [{"reason": b.reason, "fix": b.fix} for b in broken]})

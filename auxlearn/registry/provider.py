@@ -121,6 +121,8 @@ class Provider:
         needs_geometry: For a primary task, its target changes with the geometry of the image.
         needs: For a balancer, what must be known before the weights are, as its class says.
         api: The version of these interfaces that the plugin was written for.
+        trial: The conditions under which `auxlearn plugins check` checks the component, and what its author claims: a
+            function whose body imports and returns an `auxlearn.testing.Trial`. None for the usual ones.
 
     Examples:
         >>> from auxlearn.registry import Provider
@@ -145,3 +147,4 @@ class Provider:
     needs_geometry: bool = False
     needs: Literal["nothing", "losses", "gradients"] = "nothing"
     api: int = API_VERSION
+    trial: Callable[[], Any] | None = None
