@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auxlearn.api import RunResult as RunResult
+    from auxlearn.api import extract as extract
     from auxlearn.api import load_run as load_run
     from auxlearn.api import resume as resume
     from auxlearn.api import run as run
@@ -30,6 +31,7 @@ _HOMES = {
     "RunResult": "auxlearn.api",
     "StepResult": "auxlearn.learning.learner",
     "Trainer": "auxlearn.training.trainer",
+    "extract": "auxlearn.api",
     "load_run": "auxlearn.api",
     "resume": "auxlearn.api",
     "run": "auxlearn.api",
@@ -44,6 +46,7 @@ __all__ = [
     "StepResult",
     "Trainer",
     "__version__",
+    "extract",
     "load_run",
     "resume",
     "run",

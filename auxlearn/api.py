@@ -1,4 +1,4 @@
-"""The calls that programs and the command line both make: `run`, `resume`, `validate`, `load_run`."""
+"""The calls that programs and the command line both make: `run`, `resume`, `validate`, `load_run`, `extract`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from auxlearn.spec import load_spec
 
 if TYPE_CHECKING:
     from auxlearn.registry import Registry
+    from auxlearn.results.extraction import Extracted, Progress
     from auxlearn.results.loaded import LoadedRun
     from auxlearn.spec.models import Spec
     from auxlearn.training.progress import Reporter
 
-__all__ = ["RunResult", "load_run", "resume", "run", "validate"]
+__all__ = ["RunResult", "extract", "load_run", "resume", "run", "validate"]
 
 Source = str | Path | Mapping[str, Any]
 
@@ -171,3 +172,40 @@ def load_run(
     from auxlearn.results.loaded import LoadedRun
 
     return LoadedRun.open(path, which=which, plugins=plugins, registry=registry)
+
+
+def extract(
+    spec: Source,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    skip_bad: int = 0,
+    plugins: Sequence[ModuleType] = (),
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> Extracted:
+    """Write what frozen networks say about each row of raw data as a table of feature vectors.
+
+    If it is interrupted in any way, the same call goes on where it was and leaves the same files.
+
+    Args:
+        spec: A file, or the same as a dict: the section `data`, and in `extract` the networks by name.
+        out: The folder for the table; made if there is nothing.
+        overrides: Changes to the spec, each `"a.b=c"`.
+        device: Where the networks run: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
+        skip_bad: How many rows that cannot be read may be left out.
+        plugins: Modules with hooks, besides the installed plugins.
+        registry: What exists, instead of what discovery finds.
+        progress: Told how far it is; default: nobody.
+
+    Raises:
+        SpecError: With every problem of the spec at once; or if the folder holds something else.
+        DataError: If rows cannot be read. What is done is kept.
+    """
+    from auxlearn.registry import discover
+    from auxlearn.results.extraction import run_extraction
+    from auxlearn.spec.extraction import load_extraction
+
+    read = load_extraction(spec, overrides, registry or discover(plugins))
+    return run_extraction(read, out, device=device, skip_bad=skip_bad, progress=progress)

@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from auxlearn.data.overview import Overview
     from auxlearn.data.writing import Written
 
-__all__ = ["add", "prepare", "show"]
+__all__ = ["add", "prepare", "show", "within"]
 
 _SOURCE = 'a spec, a JSON file with its section "data", or the type of a data source'
 _SETTINGS = "settings of the data source, e.g. path=faces"
 _ACROSS = 8
 
 
-def _within(kind: Callable[[str], float], least: int, most: float = math.inf) -> Callable[[str], float]:
+def within(kind: Callable[[str], float], least: int, most: float = math.inf) -> Callable[[str], float]:
     """Return what reads a number of this kind from `least` to `most`."""
 
     def read(text: str) -> float:
@@ -55,7 +55,7 @@ def _add_show(actions: Any) -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=_SETTINGS)
     parser.add_argument("--sheet", metavar="FILE", help="draw random rows of each class into this picture (.png, .jpg)")
     parser.add_argument("--target", help="the class target for the lines of the sheet (default: the first)")
-    parser.add_argument("--across", type=_within(int, 1), metavar="N", help=f"rows of each line (default: {_ACROSS})")
+    parser.add_argument("--across", type=within(int, 1), metavar="N", help=f"rows of each line (default: {_ACROSS})")
     parser.add_argument("--seed", type=int, default=0, help="seed of the rows on the sheet (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=show)
@@ -71,24 +71,24 @@ def _add_prepare(actions: Any) -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=_SETTINGS)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where to; nothing may be there")
     parser.add_argument(
-        "--size", type=_within(int, 8, 4096), metavar="N", help="side of the pictures (default: as they come)"
+        "--size", type=within(int, 8, 4096), metavar="N", help="side of the pictures (default: as they come)"
     )
     parser.add_argument(
         "--crop", choices=("box", "landmarks"), help="cut to a square round each row's box or landmarks, in the file"
     )
     parser.add_argument(
-        "--margin", type=_within(float, 0, 10), metavar="M", help="room round it, as a part of its side (default: 0)"
+        "--margin", type=within(float, 0, 10), metavar="M", help="room round it, as a part of its side (default: 0)"
     )
     parser.add_argument(
         "--align", action="store_true", help="turn and scale faces by their landmarks to ArcFace's template"
     )
     parser.add_argument(
-        "--quality", type=_within(int, 1, 95), metavar="Q", help="write JPEG of this quality instead of PNG"
+        "--quality", type=within(int, 1, 95), metavar="Q", help="write JPEG of this quality instead of PNG"
     )
-    parser.add_argument("--workers", type=_within(int, 1), default=1, metavar="N", help="threads (default: 1)")
+    parser.add_argument("--workers", type=within(int, 1), default=1, metavar="N", help="threads (default: 1)")
     parser.add_argument(
         "--skip-bad",
-        type=_within(int, 0),
+        type=within(int, 0),
         default=0,
         metavar="N",
         help="leave out up to N rows that cannot be read (default: 0)",
@@ -188,6 +188,7 @@ def _sizes(sizes: Mapping[tuple[int, int], int], most: int = 5) -> str:
 
 def prepare(args: argparse.Namespace) -> int:
     """Run `auxlearn data prepare`."""
+    from auxlearn.cli.counting import counted
     from auxlearn.data.opening import read_section
     from auxlearn.data.pictures import Treatment
     from auxlearn.data.writing import SECTION, require_writable, write_table
@@ -212,7 +213,7 @@ def prepare(args: argparse.Namespace) -> int:
         print(f"left out: {what}", file=sys.stderr)
     size = args.size or section.choice.keys.size
     rows: list[Any] = [source.dataset(split) for split in source.splits]
-    with _progress(sum(map(len, rows)), quiet=args.quiet) as advance:
+    with counted(sum(map(len, rows)), quiet=args.quiet) as advance:
         written = write_table(
             source,
             args.out,
@@ -239,33 +240,3 @@ def _report(written: Written, args: argparse.Namespace) -> None:
         print(f"wrote    {args.out}")
         print(f"rows     {', '.join(f'{split} {count}' for split, count in written.rows.items())}")
         print(f"section  {args.out}/{SECTION}")
-
-
-@contextlib.contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal; elsewhere a line for each tenth."""
-    if quiet:
-        yield lambda _done: None
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("rows", total=total)
-            yield lambda done: bar.advance(task, done)
-    else:
-        yield _Lines(total)
-
-
-class _Lines:
-    """Progress as plain lines."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-
-    def __call__(self, done: int) -> None:
-        """Say how far it is, if that is a tenth more than before."""
-        before, self.done = self.done, self.done + done
-        if self.done * 10 // max(1, self.total) > before * 10 // max(1, self.total):
-            print(f"{self.done} of {self.total} rows", file=sys.stderr)

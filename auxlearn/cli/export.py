@@ -69,4 +69,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
 
 def _usage(description: Mapping[str, Any], folder: str) -> list[str]:
     """Return how to go on, for what the command line knows how to use."""
-    return [f"next       auxlearn predict {folder} IMAGES"] if description["tasks"] else []
+    if not description["tasks"]:
+        return []
+    kinds = {one["kind"] for one in description["inputs"].values()}
+    return [f"next       auxlearn predict {folder} {'IMAGES' if kinds == {'image'} else 'DATA.json'}"]

@@ -1,4 +1,4 @@
-"""`auxlearn predict`: images in, one JSON line for each out."""
+"""`auxlearn predict`: images, or rows of a data source, in; one JSON line for each out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from auxlearn.data import DataSource
+    from auxlearn.results.loaded import LoadedRun
     from auxlearn.results.predictor import Predictor
 
 __all__ = ["add", "run"]
@@ -22,32 +24,93 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", 
 def add(subparsers: Any) -> None:
     """Add the command to the parser."""
     text = (
-        "Predict images with the model of a run or of an export: one JSON line for each image, in order. "
-        "Images are prepared as in evaluation; faces should be cropped as those of the training data, since no face "
-        "is looked for. An image that cannot be read gets a line with `error`, and the exit code is 4."
+        "Predict images, or rows of a data source, with the model of a run or of an export: one JSON line for each, "
+        "in order. Images are prepared as in evaluation; faces should be cropped as those of the training data, since "
+        "no face is looked for. An image that cannot be read gets a line with `error`, and the exit code is 4."
     )
-    parser = subparsers.add_parser("predict", help="images to JSON lines", description=text)
+    parser = subparsers.add_parser("predict", help="images or rows to JSON lines", description=text)
     parser.add_argument("path", metavar="RUN_OR_EXPORT", help="a run folder, or a folder that export wrote")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, and folders of them")
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="IMAGE_OR_DATA",
+        help="image files, and folders of them; or one .json file with a section `data`, for its rows; nothing, with "
+        "--split, for rows of the run's own data",
+    )
+    parser.add_argument("--split", metavar="NAME", help="of rows: the split (default: every split of a .json file)")
     parser.add_argument("--out", metavar="FILE", help="where to write instead of stdout")
     parser.add_argument(
         "--which", default="best", metavar="best|last|STEP", help="which weights of a run (default: best)"
     )
-    parser.add_argument("--batch-size", type=_positive, default=64, metavar="N", help="images at once (default: 64)")
+    parser.add_argument("--batch-size", type=_positive, default=64, metavar="N", help="how many at once (default: 64)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from auxlearn.errors import Problem, SpecError
+
+    is_data = [path.endswith(".json") for path in args.what]
+    if is_data == [True] or (args.split is not None and not args.what):
+        return _rows(args)
+    if any(is_data) or args.split is not None or not args.what:
+        what = "give images, or one .json file with a section `data`, or --split for rows of the run's own data"
+        raise SpecError(Problem(where="predict", what=what))
+    return _images(args)
+
+
+def _rows(args: argparse.Namespace) -> int:
+    """Predict rows of a data source."""
+    from auxlearn.results.rows import answer_rows, require_inputs, require_split
+    from auxlearn.training.recorder import finite_json
+
+    predictor, loaded = _predictor(args)
+    source = _source(args, predictor, loaded)
+    splits = source.splits if args.split is None else (args.split,)
+    for split in splits:
+        require_split(source, split)
+    require_inputs(source, predictor)
+    total = sum(len(source.dataset(split)) for split in splits)  # type: ignore[arg-type]
+    with _output(args.out) as out, _progress("rows", total, quiet=args.quiet) as advance:
+        for split in splits:
+            for name, answer in answer_rows(predictor, source, split):
+                line = {"split": split, "row": name, **finite_json(answer)}
+                out.write(json.dumps(line, allow_nan=False) + "\n")
+                advance(1)
+    return 0
+
+
+def _source(args: argparse.Namespace, predictor: Predictor, loaded: LoadedRun | None) -> DataSource:
+    """Return the data that the .json file means, its images of the size that the model knows; or that of the run."""
+    from auxlearn.data import DataContext
+    from auxlearn.data.opening import read_section
+    from auxlearn.errors import Problem, SpecError
+    from auxlearn.training.build import build_component
+
+    if args.what:
+        section = read_section(args.what[0], [], args.registry())
+        sides = {one.shape[-1] for one in predictor.inputs.values() if one.kind == "image"}
+        size = section.choice.keys.size or next(iter(sides), None)
+        source: DataSource = build_component(section.choice, DataContext(size=size, root=section.root))
+        source.check()
+        return source
+    if loaded is None:
+        what, fix = "an export does not know the data of its run", "give a .json file with a section `data`"
+        raise SpecError(Problem(where="--split", what=what, fix=fix))
+    return loaded.data_source()
+
+
+def _images(args: argparse.Namespace) -> int:
+    """Predict images."""
     from auxlearn.errors import DataError, Problem
 
-    files = list(_files(args.images))
+    files = list(_files(args.what))
     if not files:
-        raise DataError(Problem(where=", ".join(args.images), what="there are no images", exit_code=4))
-    predictor = _predictor(args)
+        raise DataError(Problem(where=", ".join(args.what), what="there are no images", exit_code=4))
+    predictor, _ = _predictor(args)
     failed = 0
-    with _output(args.out) as out, _progress(len(files), quiet=args.quiet) as advance:
+    with _output(args.out) as out, _progress("images", len(files), quiet=args.quiet) as advance:
         for start in range(0, len(files), args.batch_size):
             part = files[start : start + args.batch_size]
             lines = _lines(predictor, part)
@@ -68,7 +131,8 @@ def _positive(text: str) -> int:
     return number
 
 
-def _predictor(args: argparse.Namespace) -> Predictor:
+def _predictor(args: argparse.Namespace) -> tuple[Predictor, LoadedRun | None]:
+    """Return what predicts, and the run, if it is one."""
     import torch
 
     from auxlearn import api
@@ -77,9 +141,10 @@ def _predictor(args: argparse.Namespace) -> Predictor:
 
     path = Path(args.path)
     if (path / FILE).is_file() or (path.is_file() and (path.parent / FILE).is_file()):
-        return LoadedExport.open(path, registry=args.registry()).predictor(args.batch_size)
-    model = api.load_run(path, which=args.which, registry=args.registry()).model
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").predictor(args.batch_size)
+        return LoadedExport.open(path, registry=args.registry()).predictor(args.batch_size), None
+    loaded = api.load_run(path, which=args.which, registry=args.registry())
+    model = loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.predictor(args.batch_size), loaded
 
 
 def _files(given: Sequence[str]) -> Iterator[str]:
@@ -130,7 +195,7 @@ def _output(path: str | None) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
+def _progress(what: str, total: int, *, quiet: bool) -> Iterator[Any]:
     """Show a bar on a terminal, and nothing elsewhere; the lines themselves tell how far it is."""
     if quiet or not sys.stderr.isatty():
         yield lambda _done: None
@@ -139,5 +204,5 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("images", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)

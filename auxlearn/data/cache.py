@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -32,7 +32,7 @@ from torch.utils.data import Dataset
 from auxlearn.data.collate import Collate, Columns
 from auxlearn.data.loader import Failure, eval_loader
 from auxlearn.data.problems import problem
-from auxlearn.data.source import DataSource
+from auxlearn.data.source import DataSource, InputShape
 from auxlearn.errors import DataError, EnvironmentProblem, Problem
 
 __all__ = ["Cached", "cache_folder"]
@@ -76,6 +76,10 @@ class Cached(DataSource):
         if split not in self._made:
             self._made[split] = _Mapped(self._ready(split))
         return self._made[split]
+
+    def measured(self, rows: Sequence[tuple[str, Iterable[int]]]) -> Mapping[str, InputShape]:
+        """Return what the base measures."""
+        return self.base.measured(rows)
 
     def labels(self, split: str, target: str) -> Sequence[Any] | None:
         """Return what the base knows."""

@@ -33,6 +33,7 @@ _INPUT = {
         "dtype": {"type": "string"},
         "crop": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
         "size": {"type": ["integer", "null"], "minimum": 1},
+        "mean": {"type": ["array", "null"], "items": {"type": "number"}},
     },
     "required": ["kind", "shape"],
     "if": {"properties": {"kind": {"const": "image"}}},
@@ -92,7 +93,8 @@ def _input(job: ExportJob, name: str, *, normalises: bool) -> dict[str, Any]:
     given, seen = job.data.inputs[name], job.inputs[name]
     facts: dict[str, Any] = {"kind": given.kind, "shape": list(seen.shape)}
     if given.kind != "image":
-        return facts | {"dtype": given.dtype}
+        filled = {"mean": list(given.mean), "missing": "a vector of NaN, which counts as the mean"}
+        return facts | {"dtype": given.dtype} | (filled if given.mean else {})
     backbone, preprocess = job.model.backbone, job.model.preprocess
     return facts | {
         "layout": "NCHW",
@@ -138,7 +140,10 @@ def inputs_of(description: Mapping[str, Any]) -> dict[str, InputShape]:
     """Return the form of each modality as the data gave it."""
     return {
         name: InputShape(
-            shape=tuple(one.get("stored", one["shape"])), dtype=one.get("dtype", "uint8"), kind=one["kind"]
+            shape=tuple(one.get("stored", one["shape"])),
+            dtype=one.get("dtype", "uint8"),
+            kind=one["kind"],
+            mean=tuple(one.get("mean") or ()) if one["kind"] == "feature" else (),
         )
         for name, one in description["inputs"].items()
     }

@@ -61,6 +61,9 @@ def export(
         EnvironmentProblem: If the disk is full or refuses.
     """
     exporter = make_exporter(format, run.registry, options or {})
+    if not run.spec["primary"] and _known("part", part, ("model", "backbone")) == "model":
+        what = "the run has no primary task, so its model is a backbone alone"
+        raise ExportError(Problem(where=str(run.path), what=what, fix="--part backbone", exit_code=9))
     job = ExportJob(
         model=copy.deepcopy(run.model).float().cpu(),
         part=_known("part", part, ("model", "backbone")),

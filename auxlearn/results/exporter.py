@@ -14,7 +14,7 @@ from torch import Tensor
 
 from auxlearn.data import InputShape
 from auxlearn.registry import Registry
-from auxlearn.results.model import Program, TrainedModel
+from auxlearn.results.model import Program, TrainedModel, read_inputs
 from auxlearn.results.predictor import Run
 from auxlearn.training.build import DataShape
 
@@ -60,23 +60,32 @@ class ExportJob:
     @cached_property
     def inputs(self) -> dict[str, InputShape]:
         """The form of each modality as the backbone sees it: images prepared, as floats in [0, 1]."""
-        rows = {name: torch.zeros(1, *one.shape) for name, one in self.data.inputs.items()}
-        seen = self.model.preprocess(rows)
+        read = read_inputs(self.model.backbone, self.data.inputs)
+        seen = self.model.preprocess({name: torch.zeros(1, *one.shape) for name, one in read.items()})
         return {
-            name: attrs.evolve(one, shape=tuple(seen[name].shape[1:]), dtype="float32")
-            for name, one in self.data.inputs.items()
+            name: attrs.evolve(one, shape=tuple(seen[name].shape[1:]), dtype="float32") for name, one in read.items()
         }
 
     def random_inputs(self, rows: int) -> dict[str, Tensor]:
-        """Return the same rows in each call, uniform in [0, 1), as the backbone could see them."""
+        """Return the same rows in each call, as the backbone could see them.
+
+        They are uniform in [0, 1); features with known statistics are normal with these.
+        """
         generator = torch.Generator().manual_seed(rows)
-        return {name: torch.rand(rows, *one.shape, generator=generator) for name, one in self.inputs.items()}
+        return {name: _random(one, rows, generator) for name, one in self.inputs.items()}
 
     @torch.no_grad()
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the outputs of the trained part."""
         outputs: dict[str, Tensor] = self.program(inputs)
         return outputs
+
+
+def _random(form: InputShape, rows: int, generator: torch.Generator) -> Tensor:
+    if form.mean and form.std:
+        spread = torch.randn(rows, *form.shape, generator=generator)
+        return torch.tensor(form.mean) + torch.tensor(form.std) * spread
+    return torch.rand(rows, *form.shape, generator=generator)
 
 
 @attrs.frozen(eq=False, kw_only=True)

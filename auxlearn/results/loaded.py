@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 import torch
 
-from auxlearn.errors import CheckpointError, DataError, Problem, nearest
-from auxlearn.evaluation import remember, score
+from auxlearn.data import DataSource, Prepared
+from auxlearn.errors import CheckpointError, DataError, Problem
+from auxlearn.evaluation import main_scores, remember, score
 from auxlearn.learning.identity import Identity
 from auxlearn.registry import Registry, discover
 from auxlearn.results.answers import Answer
@@ -23,8 +24,9 @@ from auxlearn.results.exporter import Part
 from auxlearn.results.model import TrainedModel
 from auxlearn.results.predictor import Images
 from auxlearn.results.rebuilding import build_model, kept_sections, load_weights
+from auxlearn.results.rows import require_split
 from auxlearn.spec import load_spec
-from auxlearn.spec.models import Knn
+from auxlearn.spec.models import Knn, Spec
 from auxlearn.training.build import DataShape
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.initial import find_checkpoint, kept_weights
@@ -128,7 +130,8 @@ class LoadedRun:
 
     def facts(self) -> dict[str, Any]:
         """Return as JSON where the weights come from, and how they scored on `val`."""
-        scored = (line for line in reversed(self.history) if line["kind"] == "val" and line["step"] == self.step)
+        lines = (line for line in reversed(self.history) if line["kind"] == "val" and line["step"] == self.step)
+        scored = main_scores(next(lines, {}))
         chosen = RunFolder(self.path).read("status.json", missing={}).get("selected", {})
         return {
             "name": self.spec["name"],
@@ -137,7 +140,7 @@ class LoadedRun:
             "weights": "moving average" if self.averaged else "as trained",
             "selected": self.step == self.selection["step"],
             "metric": chosen.get("metric"),
-            "val": {name: v for name, v in next(scored, {}).items() if "/" in name and isinstance(v, float)},
+            "val": {name: value for name, value in scored.items() if "/" in name},
         }
 
     def score(self, split: str = "test", *, knn: Mapping[str, Knn] | None = None) -> dict[str, Any]:
@@ -151,17 +154,13 @@ class LoadedRun:
         Raises:
             DataError: If the data is not there, or has no such split.
         """
-        from auxlearn.training.session import fabric_of, make_feed, prepare_data
+        from auxlearn.training.session import fabric_of, make_feed
 
         if not self.spec["primary"] and not knn and not self.spec["evaluate"]["knn"]:
             what = "the run has no primary task that could be scored"
             raise DataError(Problem(where=str(self.path), what=what, fix="score its features by nearest neighbours"))
-        spec = load_spec(_scorable(self.spec), registry=self.registry)
-        spec = attrs.evolve(spec, root=RunFolder(self.path).read("manifest.json")["root"])
-        data = prepare_data(spec)
-        if split not in data.splits:
-            what, known = f'the data has no split "{split}"', ", ".join(data.splits)
-            raise DataError(Problem(where=str(self.path), what=what, allowed=known, meant=nearest(split, data.splits)))
+        spec, data = self._prepared()
+        require_split(data.source, split)
         fabric = fabric_of(spec)
         feed = make_feed(spec, data, fabric)
         banks, size = feed.banks({**spec.evaluate.knn, **(knn or {})}), spec.evaluate.batch_size
@@ -176,6 +175,22 @@ class LoadedRun:
             near = remember(model.backbone, augmentation, bank, banks, among=split == "train", **how)
         rows = feed.evaluation(split, size)
         return score(model.backbone, dict(model.tasks()), augmentation, rows, neighbours=near, **how)
+
+    def data_source(self) -> DataSource:
+        """Return the rows that the run was trained and scored on, in its splits.
+
+        Raises:
+            DataError: If the data is not there.
+        """
+        return self._prepared()[1].source
+
+    def _prepared(self) -> tuple[Spec, Prepared]:
+        """Return what says how to score, and the data of the run."""
+        from auxlearn.training.session import prepare_data
+
+        spec = load_spec(_scorable(self.spec), registry=self.registry)
+        spec = attrs.evolve(spec, root=RunFolder(self.path).read("manifest.json")["root"])
+        return spec, prepare_data(spec)
 
 
 def _scorable(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from auxlearn.data import InputShape
+from auxlearn.errors import DataError, Problem
 from auxlearn.learning import Backbone, Features, Preprocess, PrimaryTask, Shared
 from auxlearn.results.answers import Answer, task_facts
 from auxlearn.results.predictor import Images, Predictor
 from auxlearn.training.build import DataShape
 
-__all__ = ["Program", "TrainedModel"]
+__all__ = ["Program", "TrainedModel", "read_inputs"]
 
 
 class TrainedModel(nn.Module):
@@ -69,7 +73,7 @@ class TrainedModel(nn.Module):
 
     def features(self, images: Tensor | Mapping[str, Tensor]) -> Features:
         """Return the features of `images`, which are as for `forward`."""
-        inputs = {self.modality: images} if isinstance(images, Tensor) else images
+        inputs = {_only(self.input_names): images} if isinstance(images, Tensor) else images
         found: Features = self.backbone(self.preprocess(inputs))
         return found
 
@@ -78,24 +82,32 @@ class TrainedModel(nn.Module):
 
         Args:
             images: A path, a Pillow image or a tensor, or a list of them; or a batch as a tensor [N, C, H, W]; or
-                the tensors of several modalities by name. Faces should be cropped as those of the training data.
+                the tensors of several modalities by name. Faces should be cropped as those of the training data. A
+                feature vector of NaN stands for a modality that the row lacks.
 
         Raises:
-            DataError: If a file cannot be read as an image.
-            ValueError: If a tensor does not have the form of an image.
+            DataError: If a file cannot be read as an image, or the model has no task.
+            ValueError: If a tensor does not have the form of its modality.
         """
         return self.predictor().predict(images)
 
     def predictor(self, batch_size: int = 64) -> Predictor:
-        """Return what `predict` uses, for image by image work."""
+        """Return what `predict` uses, for image by image work.
+
+        Raises:
+            DataError: If the model has no task.
+        """
         if self.data is None:
             raise ValueError("`data` should be given to a TrainedModel that predicts, found None.")
+        if not self.primary:
+            what = "there is no primary task, so nothing is predicted"
+            raise DataError(Problem(what=what, fix="train one on the backbone (`init_from`), or export the backbone"))
         program = Program(self)
-        device = next(self.backbone.parameters()).device
+        device = self.device
         return Predictor(
             run=lambda inputs: program({name: tensor.to(device) for name, tensor in inputs.items()}),
             preprocess=self.preprocess,
-            inputs=self.data.inputs,
+            inputs=read_inputs(self.backbone, self.data.inputs),
             tasks=self.facts(),
             batch_size=batch_size,
         )
@@ -111,12 +123,32 @@ class TrainedModel(nn.Module):
             yield name, cast(PrimaryTask, task)
 
     @property
-    def modality(self) -> str:
-        """The name of the single modality; ValueError if there are several."""
-        names = list(self.backbone.shapes)
-        if len(names) != 1:
-            raise ValueError(f"Inputs should be given by name, found a tensor for {names}.")
-        return names[0]
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs that the backbone reads."""
+        named = _named_inputs(self.backbone)
+        return named if self.data is None else tuple(read_inputs(self.backbone, self.data.inputs))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU for a model without any."""
+        return next((tensor.device for tensor in chain(self.parameters(), self.buffers())), torch.device("cpu"))
+
+
+def read_inputs(backbone: Backbone, known: Mapping[str, InputShape]) -> dict[str, InputShape]:
+    """Return those of the `known` inputs that the backbone reads; all of them, if it does not tell."""
+    named = _named_inputs(backbone)
+    return {name: one for name, one in known.items() if name in named or not set(named) <= known.keys()}
+
+
+def _named_inputs(backbone: Backbone) -> tuple[str, ...]:
+    """Return the names of the inputs that a backbone's features are made of, as it tells."""
+    return tuple(dict.fromkeys(part for name, one in backbone.shapes.items() for part in one.inputs or (name,)))
+
+
+def _only(names: tuple[str, ...]) -> str:
+    if len(names) != 1:
+        raise ValueError(f"Inputs should be given by name, found a tensor for {list(names)}.")
+    return names[0]
 
 
 class Program(nn.Module):
@@ -131,7 +163,7 @@ class Program(nn.Module):
     def __init__(self, model: TrainedModel, part: str = "model") -> None:
         super().__init__()
         self.backbone = model.backbone
-        self.modalities = tuple(model.backbone.shapes)
+        self.inputs = model.input_names
         if part == "model":
             self.primary, self.shared = model.primary, model.shared
         self.part = part
@@ -140,7 +172,7 @@ class Program(nn.Module):
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the outputs for inputs as the backbone sees them: images in [0, 1] at their final size."""
         if isinstance(inputs, Tensor):
-            inputs = {self.modalities[0]: inputs}
+            inputs = {_only(self.inputs): inputs}
         features: Features = self.backbone(inputs)
         if self.part == "backbone":
             single = len(features) == 1

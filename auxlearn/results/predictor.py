@@ -48,13 +48,14 @@ class Predictor:
 
         Args:
             images: A path, a Pillow image or a tensor, or a list of them; or a batch as a tensor [N, C, H, W]; or
-                the tensors of several modalities by name, rows first. Tensors are uint8, or floats in [0, 1].
+                the tensors of several modalities by name, rows first. Images are uint8, or floats in [0, 1]; a feature
+                vector of NaN stands for a modality that the row lacks.
 
         Raises:
             DataError: If a file cannot be read as an image; nothing is predicted then.
-            ValueError: If a tensor does not have the form of an image.
+            ValueError: If a tensor does not have the form of its modality.
         """
-        batches = iter([self._whole(images)]) if isinstance(images, Mapping) else self._batches(_listed(images))
+        batches = iter([self.prepare_rows(images)]) if isinstance(images, Mapping) else self._batches(_listed(images))
         return [answer for batch in batches for answer in self.answer(batch)]
 
     def prepare(self, image: ImageLike) -> Tensor:
@@ -76,13 +77,20 @@ class Predictor:
         """Return the answers for what `prepare` returned."""
         return self.answer({self._image()[0]: torch.stack(list(prepared))}) if prepared else []
 
-    def _whole(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the tensors of all modalities as the backbone sees them."""
+    def prepare_rows(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the tensors of all modalities, rows first, as the backbone sees them; errors as of `predict`."""
         if set(inputs) != set(self.inputs):
             raise ValueError(f"Inputs should be {sorted(self.inputs)}, found {sorted(inputs)}.")
-        images = {name: one.shape[0] for name, one in self.inputs.items() if one.kind == "image"}
-        checked = {name: _checked(inputs[name], "N, C, H, W", channels) for name, channels in images.items()}
-        whole: Mapping[str, Tensor] = self.preprocess({**inputs, **checked})
+        checked = {
+            name: _checked(inputs[name], "N, C, H, W", one.shape[0])
+            if one.kind == "image"
+            else _vectors(name, inputs[name], one)
+            for name, one in self.inputs.items()
+        }
+        if len({len(tensor) for tensor in checked.values()}) > 1:
+            found = ", ".join(f"{name} {len(tensor)}" for name, tensor in checked.items())
+            raise ValueError(f"All inputs should have the same number of rows, found {found}.")
+        whole: Mapping[str, Tensor] = self.preprocess(checked)
         return whole
 
     def _batches(self, images: Sequence[ImageLike]) -> Iterator[Mapping[str, Tensor]]:
@@ -132,3 +140,20 @@ def _checked(tensor: Tensor, form: str, channels: int) -> Tensor:
     if not (low >= 0 and high <= 1):  # also refuses NaN
         raise ValueError(f"Float images should be in [0, 1], found {low:g} to {high:g}.")
     return tensor.float()
+
+
+def _vectors(name: str, tensor: Tensor, form: InputShape) -> Tensor:
+    """Return feature vectors, the mean in place of each row of NaN; ValueError if they are not of this form."""
+    if tuple(tensor.shape[1:]) != form.shape:
+        shape = ", ".join(["N", *map(str, form.shape)])
+        raise ValueError(f"Feature `{name}` should be [{shape}], found {list(tensor.shape)}.")
+    tensor = tensor.to(getattr(torch, form.dtype))
+    if bool(tensor.isfinite().all()):
+        return tensor
+    lacking = tensor.isnan().flatten(1).all(1)
+    if not bool(tensor[~lacking].isfinite().all()):
+        raise ValueError(f"Feature `{name}` should be finite, or NaN as a whole for a row that lacks it.")
+    if not form.mean:
+        raise ValueError(f"Feature `{name}` should be finite: its mean, which stands for a missing one, is not known.")
+    mean = torch.tensor(form.mean, dtype=tensor.dtype, device=tensor.device)
+    return torch.where(lacking.view(-1, *(1 for _ in form.shape)), mean, tensor)

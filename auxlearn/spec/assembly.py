@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -83,15 +83,30 @@ class Assembly:
         }
 
 
-def assemble(document: Mapping[str, Any], registry: Registry) -> Assembly:
-    """Check every section of `document` on its own and build its values; problems come in no particular order."""
+def assemble(
+    document: Mapping[str, Any],
+    registry: Registry,
+    *,
+    sections: Sequence[Section] = COMPONENTS,
+    plain: Mapping[str, type] = PLAIN,
+    frame: Validator | None = None,
+) -> Assembly:
+    """Check every section of `document` on its own and build its values; problems come in no particular order.
+
+    Args:
+        document: The JSON.
+        registry: What is installed.
+        sections: Those that choose components.
+        plain: The classes of the sections that do not.
+        frame: The validator of everything but the components; None for that of a spec of training.
+    """
     assembly = Assembly(document, registry)
-    assembly.problems += problems_of(_frame(), document)
-    for outer in COMPONENTS:
+    assembly.problems += problems_of(frame or _frame(), document)
+    for outer in sections:
         for section, path, value in _occurrences(outer, document):
             if isinstance(value, Mapping):
                 _select(assembly, section, path, value)
-    for name, keys in PLAIN.items():
+    for name, keys in plain.items():
         if assembly.valid(name):
             value = document.get(name, None if name == "init_from" else {})
             assembly.plain[name] = None if value is None else structure(keys, value)

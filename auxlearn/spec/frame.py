@@ -12,7 +12,7 @@ from auxlearn.spec.schema import params_schema, section_schema
 from auxlearn.spec.sections import COMPONENTS, PLAIN, SPEC_VERSION, TASK_NAME, Section
 from auxlearn.spec.stages import STAGES
 
-__all__ = ["frame_schema", "spec_schema"]
+__all__ = ["frame_schema", "place_of", "spec_schema"]
 
 Schema = dict[str, Any]
 
@@ -59,7 +59,7 @@ def _frame(components: dict[str, Schema]) -> Schema:
                 "description": "Seed of everything that is drawn.",
             },
             "stages": STAGES,
-            **{section.name: _place(section, components[section.name]) for section in COMPONENTS},
+            **{section.name: place_of(section, components[section.name]) for section in COMPONENTS},
             **{name: params_schema(keys) for name, keys in PLAIN.items()},
             "init_from": {**params_schema(InitFrom), "type": ["object", "null"], "default": None},
             "plugins": {
@@ -73,7 +73,8 @@ def _frame(components: dict[str, Schema]) -> Schema:
     }
 
 
-def _place(section: Section, component: Schema) -> Schema:
+def place_of(section: Section, component: Schema) -> Schema:
+    """Return the schema of what stands under the name of a section: `component`, or several of them by name."""
     if not section.table:
         return {**component, "description": section.help}
     names = {"pattern": f"^(?:{TASK_NAME})$"}

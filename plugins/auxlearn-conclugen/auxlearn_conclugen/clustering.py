@@ -89,7 +89,7 @@ class MultimodalClustering(MultimodalTask):
         width: int,
         clusters: int,
         mode: Literal["individual", "joint"] = "individual",
-        queue: int = 2048,
+        queue: int = 0,
         refit_every: int = 1,
         iterations: int = 10,
         restarts: int = 4,

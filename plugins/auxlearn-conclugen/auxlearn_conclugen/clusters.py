@@ -159,8 +159,8 @@ def _improve(
     means = member.mT @ rows / size.clamp(min=torch.finfo(rows.dtype).tiny)
     length = torch.linalg.vector_norm(means, dim=2, keepdim=True)
     kept = (size > 0) & (length > _LEAST_LENGTH)
-    far = ((1 - nearest.values) * weights).argmax(1)
-    first = (size == 0) & ((size == 0).cumsum(1) == 1)
+    distance, far = ((1 - nearest.values) * (weights > 0)).max(1)
+    first = (size == 0) & ((size == 0).cumsum(1) == 1) & (distance > _LEAST_DISTANCE).view(-1, 1, 1)
     return (
         torch.where(first, rows.index_select(0, far).unsqueeze(1), torch.where(kept, means, centroids)),
         torch.where(first, unit.index_select(0, far).unsqueeze(1), torch.where(kept, means / length, directions)),
@@ -174,10 +174,10 @@ def _mend(rows: Tensor, unit: Tensor, weights: Tensor, centroids: Tensor, direct
     for _ in range(len(centroids)):
         empty = ~(_members(labels, len(centroids)) & (weights > 0).unsqueeze(1)).any(0)
         which = empty.to(torch.uint8).argmax()
-        far = ((1 - nearness) * weights).argmax().unsqueeze(0)
-        here = (empty & (numbers == which)).unsqueeze(1)
-        centroids = torch.where(here, rows.index_select(0, far), centroids)
+        distance, far = ((1 - nearness) * (weights > 0)).max(0, keepdim=True)
+        here = empty & (numbers == which) & (distance > _LEAST_DISTANCE)
+        centroids = torch.where(here.unsqueeze(1), rows.index_select(0, far), centroids)
         again = (unit @ unit.index_select(0, far).T).squeeze(1)
-        moved = (again > nearness) & empty.any()
+        moved = (again > nearness) & here.any()
         labels, nearness = torch.where(moved, which, labels), torch.where(moved, again, nearness)
     return Clusters(centroids=centroids, labels=labels, inertia=((1 - nearness) * weights).sum())

@@ -101,7 +101,12 @@ class ClusteringParams(_ModalityParams):
     mode: Literal["individual", "joint"] = option(
         "individual", help="Compare each modality, or the mean over modalities, with the centroids."
     )
-    queue: int = option(2048, ge=0, help="Rows of earlier steps that are clustered too, over all processes.")
+    queue: int = option(
+        0,
+        ge=0,
+        help="Rows of earlier steps, over all processes, that are clustered too; for batches that are small against "
+        "`clusters`, as old rows mislead while the network changes fast.",
+    )
     refit_every: int = option(
         1, ge=1, help="Cluster anew in every so-manieth step of the run; between, only assign. MCN: 20."
     )
