@@ -99,7 +99,7 @@ class Archive:
             with np.load(self.path, allow_pickle=False) as file:
                 found: Array = file[name]
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            objects = "allow_pickle" in str(error)
+            objects = "Object arrays" in str(error)
             what = "holds Python objects, which could run code" if objects else f"cannot be read ({escape(error, 200)})"
             fix = "save it as numbers, or as text of a fixed length" if objects else None
             raise wrong(self.path, f'the array "{escape(name)}" {what}', fix=fix) from None

@@ -87,9 +87,10 @@ def _load(path: Path, *, mapped: bool = False) -> Array:
         near = nearest(path.name, [p.name for p in path.parent.glob("*.npy")]) if path.parent.is_dir() else None
         raise wrong(path, "there is no such file", meant=near) from None
     except (OSError, ValueError, EOFError) as error:
-        objects = "allow_pickle" in str(error) or "Python objects" in str(error)
-        what = "holds Python objects, which could run code" if objects else f"is no .npy file ({escape(error, 200)})"
-        raise wrong(path, f"it {what}") from None
+        objects = "Object arrays" in str(error) or "Python objects" in str(error)
+        raise wrong(
+            path, "it holds Python objects, which could run code" if objects else "it is no .npy file"
+        ) from None
     return found
 
 
@@ -157,7 +158,8 @@ def _lists(sheet: Sheet, column: str) -> Array:
             raise wrong(sheet.path, what)
         shape.append(int(lengths[0]) if len(lengths) else 0)
         values = values.flatten()
-    if len(shape) < 2 or values.null_count:
+    numbers = pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
+    if len(shape) < 2 or values.null_count or not numbers:
         raise wrong(sheet.path, f"`{column}` holds {found.type}", allowed="lists of numbers, without gaps in them")
     made = np.full((len(found), *shape[1:]), np.nan, dtype=np.float32)
     made[there] = values.to_numpy(zero_copy_only=False).reshape(shape)
