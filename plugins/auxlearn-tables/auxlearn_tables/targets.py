@@ -67,10 +67,10 @@ class Target:
     def _name(self, cell: Any) -> str:
         """Return the class that a cell names, or that has the index in it."""
         if self.params.indices:
-            with suppress(TypeError, ValueError, OverflowError):
-                place = int(cell)
-                if place == float(cell) and 0 <= place < len(self.params.classes):
-                    return self.params.classes[place]
+            with suppress(TypeError, ValueError):
+                place = float(cell)
+                if place.is_integer() and 0 <= place < len(self.params.classes):
+                    return self.params.classes[int(place)]
         return str(cell)
 
     def _above(self, values: Sequence[Any]) -> Any:

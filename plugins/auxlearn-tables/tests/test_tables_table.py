@@ -197,15 +197,60 @@ def test_facts_are_told_only_where_the_place_is_certain(root, monkeypatch):
     assert TABLE.describe(TableParams(path=str(root / "m.csv"), targets=("mod",))) is None
 
 
+def test_classes_by_index(root):
+    write(root, "path,mood\na.png,1\nb.png,0\nc.png,\nd.png,1.0\n")
+    target = TargetParams(classes=("sad", "happy"), indices=True)
+    assert build(root, {"mood": target}).labels("train", "mood") == [1, 0, None, 1]
+    for cell in ("2", "-1", "0.5", "happy", "nan", "inf"):
+        write(root, f"path,mood\na.png,{cell}\n")
+        with pytest.raises(DataError, match=rf'm\.csv line 2: `mood` has no class "{cell}"; allowed: sad, happy'):
+            build(root, {"mood": target})
+    write(root, "path,mood\na.png,1\nb.png,7\n")
+    some = TargetParams(classes=("sad", "happy"), indices=True, others="drop")
+    assert build(root, {"mood": some}).labels("train", "mood") == [1]
+
+
+def test_labels_by_threshold(root):
+    write(root, "path,joy,fear\na.png,0.2,0\nb.png,0,3\nc.png,,1\n")
+    target = TargetParams(kind="multilabel", columns=("joy", "fear"), threshold=0.0)
+    source = build(root, {"feelings": target})
+    assert source.targets["feelings"].names == ("joy", "fear")
+    items = [source.dataset("train")[index] for index in range(3)]
+    assert [item["feelings"].tolist() if "feelings" in item else None for item in items] == [[1, 0], [0, 1], None]
+    write(root, "path,joy,fear\na.png,0.2,low\n")
+    with pytest.raises(DataError, match="line 2: `feelings` is 'low'"):
+        build(root, {"feelings": target})
+    parquet.write_table(pyarrow.table({"path": ["a.png", "b.png"], "f": [[0.1, 2.0], [1.0, 1.0]]}), root / "m.parquet")
+    listed = TargetParams(kind="multilabel", columns=("f",), threshold=1.0, classes=("x", "y"))
+    source = build(root, {"f": listed}, path="m.parquet")
+    assert [source.dataset("train")[index]["f"].tolist() for index in range(2)] == [[0, 1], [0, 0]]
+    short = TargetParams(kind="multilabel", columns=("f",), threshold=1.0)
+    with pytest.raises(DataError, match="target f: 2 numbers a row and 1 names; fix: name every label"):
+        build(root, {"f": short}, path="m.parquet")
+
+
+def test_numbers_in_a_list(root):
+    parquet.write_table(pyarrow.table({"path": ["a.png", "b.png"], "p": [None, [1.0, 1.5]]}), root / "m.parquet")
+    source = build(root, {"p": TargetParams(kind="continuous")}, path="m.parquet")
+    assert (source.targets["p"].shape, source.targets["p"].names) == ((2,), ())
+    assert source.dataset("train")[1]["p"].tolist() == [1, 1.5]
+
+
 def test_targets_declared_against_themselves():
     targets = {
         "a": TargetParams(columns=("x", "y")),
         "b/c": TargetParams(kind="continuous", classes=("x",)),
         "d": TargetParams(classes=("x", "x")),
         "e": TargetParams(kind="continuous", columns=("x", "y")),
+        "f": TargetParams(kind="multilabel", columns=("x", "y"), threshold=0.0),
+        "g": TargetParams(threshold=0.0),
+        "h": TargetParams(indices=True),
     }
     found = list(TABLE.check(TableParams(path="m.csv", targets=targets), CheckContext()))
-    assert [problem.where for problem in found] == ["/targets/a/columns", "/targets/b~1c/classes", "/targets/d/classes"]
+    assert [problem.where for problem in found] == [
+        *("/targets/a/columns", "/targets/b~1c/classes", "/targets/d/classes"),
+        *("/targets/g/threshold", "/targets/h/indices"),
+    ]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
