@@ -71,7 +71,7 @@ def _rows(args: argparse.Namespace) -> int:
     for split in splits:
         require_split(source, split)
     require_inputs(source, predictor)
-    total = sum(len(source.dataset(split)) for split in splits)  # type: ignore[arg-type]
+    total = sum(len(source.dataset(split)) for split in splits)  # type: ignore[arg-type, misc]
     with _output(args.out) as out, _progress("rows", total, quiet=args.quiet) as advance:
         for split in splits:
             for name, answer in answer_rows(predictor, source, split):
@@ -109,6 +109,7 @@ def _images(args: argparse.Namespace) -> int:
     if not files:
         raise DataError(Problem(where=", ".join(args.what), what="there are no images", exit_code=4))
     predictor, _ = _predictor(args)
+    predictor.image_input()  # once, not for each of them
     failed = 0
     with _output(args.out) as out, _progress("images", len(files), quiet=args.quiet) as advance:
         for start in range(0, len(files), args.batch_size):

@@ -165,9 +165,14 @@ def _compare_weights(exporter: Exporter, job: ExportJob, opened: Opened) -> None
             shown = ", ".join(foreign[:_MOST_NAMES])
             raise ExportError(Problem(what=f"what was written has weights that the trained model has not: {shown}"))
         return
-    most, written = (sum(t.numel() for t in weights.values()) for weights in (trained, opened.weights))
+    most, written = (_numbers(weights) for weights in (trained, opened.weights))
     if written > most:
         raise ExportError(Problem(what=f"what was written has {written:,} numbers, the trained model {most:,}"))
+
+
+def _numbers(weights: Mapping[str, Tensor]) -> int:
+    """Return how many numbers were learned, or are statistics; not what a graph holds of axes, shapes and factors."""
+    return sum(t.numel() for t in weights.values() if t.is_floating_point() and t.ndim)
 
 
 def _digest(tensor: Tensor) -> tuple[torch.dtype, str]:

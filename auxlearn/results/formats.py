@@ -100,16 +100,17 @@ class Onnx(Exporter):
 
     def write(self, job: ExportJob, folder: Path) -> Mapping[str, Any]:
         """Trace the model and write the graph."""
-        arguments, dynamic = _example(job)
+        (argument,), (dynamic,) = _example(job)
         names = list(job.run(job.random_inputs(1)))
         # The exporter prints its progress, and onnxscript warns about itself.
         with _explained("torch.onnx"), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
             torch.onnx.export(
                 job.program,
-                arguments,
+                (),  # by name: a dict that comes last by position would be taken for the names
                 folder / self.file,
+                kwargs={"inputs": argument},
                 dynamo=True,
-                dynamic_shapes=dynamic,
+                dynamic_shapes={"inputs": dynamic},
                 input_names=list(job.inputs),
                 output_names=names,
                 external_data=False,

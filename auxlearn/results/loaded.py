@@ -17,6 +17,7 @@ from auxlearn.data import DataSource, Prepared
 from auxlearn.errors import CheckpointError, DataError, Problem
 from auxlearn.evaluation import main_scores, remember, score
 from auxlearn.learning.identity import Identity
+from auxlearn.learning.learner import weights_in_channels_last
 from auxlearn.registry import Registry, discover
 from auxlearn.results.answers import Answer
 from auxlearn.results.export import export
@@ -166,7 +167,7 @@ class LoadedRun:
         banks, size = feed.banks({**spec.evaluate.knn, **(knn or {})}), spec.evaluate.batch_size
         model = copy.deepcopy(self.model).to(fabric.device)
         if spec.train.channels_last:
-            model.to(memory_format=torch.channels_last)
+            weights_in_channels_last(model)
         augmentation = Identity(model.preprocess)
         how: dict[str, Any] = {"device": fabric.device, "precision": fabric.autocast}
         near = None

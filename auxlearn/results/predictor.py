@@ -60,7 +60,7 @@ class Predictor:
 
     def prepare(self, image: ImageLike) -> Tensor:
         """Return one image as the backbone sees it: floats in [0, 1], [C, H, W]. The errors are those of `predict`."""
-        name, shape = self._image()
+        name, shape = self.image_input()
         if isinstance(image, Tensor):
             pixels = _checked(image, "C, H, W", shape.shape[0])
         else:
@@ -75,7 +75,7 @@ class Predictor:
 
     def answer_images(self, prepared: Sequence[Tensor]) -> list[dict[str, Answer]]:
         """Return the answers for what `prepare` returned."""
-        return self.answer({self._image()[0]: torch.stack(list(prepared))}) if prepared else []
+        return self.answer({self.image_input()[0]: torch.stack(list(prepared))}) if prepared else []
 
     def prepare_rows(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the tensors of all modalities, rows first, as the backbone sees them; errors as of `predict`."""
@@ -96,14 +96,19 @@ class Predictor:
     def _batches(self, images: Sequence[ImageLike]) -> Iterator[Mapping[str, Tensor]]:
         for start in range(0, len(images), self.batch_size):
             rows = [self.prepare(image) for image in images[start : start + self.batch_size]]
-            yield {self._image()[0]: torch.stack(rows)}
+            yield {self.image_input()[0]: torch.stack(rows)}
 
-    def _image(self) -> tuple[str, InputShape]:
-        """Return the single modality, which must be an image."""
+    def image_input(self) -> tuple[str, InputShape]:
+        """Return the single modality; DataError if it is no image, or there are several."""
         kinds = {name: shape.kind for name, shape in self.inputs.items()}
         if list(kinds.values()) != ["image"]:
             found = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-            raise DataError(Problem(what=f"the model does not read one image but {found}", fix="give tensors by name"))
+            raise DataError(
+                Problem(
+                    what=f"the model does not read one image but {found}",
+                    fix="give rows of a data source, or tensors by name",
+                )
+            )
         return next(iter(self.inputs.items()))
 
 

@@ -55,10 +55,10 @@ class TinyBackbone(Backbone):
 
 
 class TinyPrimary(PrimaryTask):
-    """A linear classification.
+    """A linear classification; several modalities are put side by side.
 
     Args:
-        width: Width of the pooled feature.
+        width: Width of the pooled feature, or of all of them together.
         classes: Number of classes.
         target: Name of the target.
     """
@@ -71,13 +71,13 @@ class TinyPrimary(PrimaryTask):
 
     def loss(self, features: Features, batch: Batch, step: StepContext) -> TaskResult:
         """Return the summed cross entropy of the rows that have a label."""
-        logits = self.head(features.only.pooled)
+        logits = self._logits(features)
         each = F.cross_entropy(logits, batch.targets[self.targets[0]], reduction="none")
         return TaskResult(loss=(each * batch.has(self.targets[0])).sum(), output={"logits": logits.detach()})
 
     def predict(self, features: Features) -> Mapping[str, Tensor]:
         """Return the probability of each class."""
-        return {"probabilities": self.head(features.only.pooled).softmax(1)}
+        return {"probabilities": self._logits(features).softmax(1)}
 
     def metrics(self) -> MetricCollection:
         """Return the accuracy."""
@@ -91,6 +91,11 @@ class TinyPrimary(PrimaryTask):
     def linear(self) -> nn.Linear:
         """Return the head."""
         return self.head
+
+    def _logits(self, features: Features) -> Tensor:
+        parts = [features[name].pooled for name in sorted(features)]
+        logits: Tensor = self.head(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
+        return logits
 
 
 class TinyPretext(PretextTask):

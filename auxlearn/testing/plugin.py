@@ -1,4 +1,4 @@
-"""A plugin of tiny components, each called `tiny`: whole runs in milliseconds, for tests and examples.
+"""A plugin of tiny components called `tiny` (`tiny_features` for several modalities): runs in milliseconds.
 
 Give it to the calls that take plugins: `auxlearn.run(spec, plugins=[auxlearn.testing.plugin])`.
 """
@@ -12,7 +12,7 @@ import attrs
 
 from auxlearn.registry import DataFacts, Provider, hookimpl, option
 
-__all__ = ["TinyBackboneParams", "TinyDataParams", "TinyPretextParams"]
+__all__ = ["TinyBackboneParams", "TinyDataParams", "TinyEncodersParams", "TinyFeaturesParams", "TinyPretextParams"]
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +22,22 @@ class TinyDataParams:
     rows: int = option(48, ge=1, help="Rows of each split.")
     side: int = option(8, ge=4, help="Side of the images in pixels.")
     lacking: int = option(0, ge=0, help="Every so-manieth row has no label; 0 for none.")
+
+
+@attrs.frozen(kw_only=True)
+class TinyFeaturesParams:
+    """Params of the data source of several modalities."""
+
+    rows: int = option(48, ge=1, help="Rows of each split.")
+    lacking: int = option(0, ge=0, help="Every so-manieth row lacks `audio`; 0 for none.")
+    side: int = option(0, ge=0, help="Side of images in pixels, as a third modality; 0 for none.")
+
+
+@attrs.frozen(kw_only=True)
+class TinyEncodersParams:
+    """Params of the backbone of several modalities."""
+
+    width: int = option(8, ge=1, help="Width of each pooled feature.")
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +71,15 @@ def auxlearn_data_sources() -> Iterable[Provider]:
 
         return TinySource(rows=params.rows, side=params.side, unlabelled=params.lacking)
 
+    def features(params: TinyFeaturesParams, _context: Any) -> Any:
+        from auxlearn.testing.modalities import TinyFeatures
+
+        return TinyFeatures(params.rows, lacking=params.lacking, side=params.side)
+
     yield Provider(name="tiny", summary="Dark and bright noise.", params=TinyDataParams, build=build, describe=describe)
+    yield Provider(
+        name="tiny_features", summary="Vectors of two modalities.", params=TinyFeaturesParams, build=features
+    )
 
 
 @hookimpl
@@ -67,7 +91,15 @@ def auxlearn_backbones() -> Iterable[Provider]:
 
         return TinyBackbone(params.width, norm=params.norm, dropout=params.dropout)
 
+    def encoders(params: TinyEncodersParams, context: Any) -> Any:
+        from auxlearn.testing.modalities import TinyEncoders
+
+        return TinyEncoders(context.inputs, params.width)
+
     yield Provider(name="tiny", summary="Two convolutions.", params=TinyBackboneParams, build=build)
+    yield Provider(
+        name="tiny_features", summary="A layer for each modality.", params=TinyEncodersParams, build=encoders
+    )
 
 
 @hookimpl
@@ -77,7 +109,8 @@ def auxlearn_primary_tasks() -> Iterable[Provider]:
     def build(_params: Any, context: Any) -> Any:
         from auxlearn.testing.fakes import TinyPrimary
 
-        return TinyPrimary(context.feature.pooled, len(context.targets["kind"].names))
+        width = sum(shape.pooled for shape in context.features.values())
+        return TinyPrimary(width, len(context.targets["kind"].names))
 
     yield Provider(name="tiny", summary="A linear classification.", build=build)
 
