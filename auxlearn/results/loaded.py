@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 import attrs
-import torch
 
 from auxlearn.data import DataSource, Prepared
 from auxlearn.errors import CheckpointError, DataError, Problem
