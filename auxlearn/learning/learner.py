@@ -34,7 +34,7 @@ from auxlearn.learning.probe import detached, watching
 from auxlearn.learning.statistics import SeparateNorms, run_backbone
 from auxlearn.spec.models import Arrangement
 
-__all__ = ["Learner", "StepResult", "in_channels_last", "inverse_counts", "read_outputs"]
+__all__ = ["Learner", "StepResult", "in_channels_last", "inverse_counts", "read_outputs", "weights_in_channels_last"]
 
 
 class Learner(nn.Module):
@@ -257,6 +257,12 @@ class Learner(nn.Module):
         else:
             count = self.pretext[ask.key.task].count(ask.views)  # type: ignore[operator]
         return count
+
+
+def weights_in_channels_last(module: nn.Module) -> None:
+    """Let the convolutions of `module` have that memory format; torch's own call fails on those of videos."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = in_channels_last(tensor.data)
 
 
 def in_channels_last(tensor: Tensor) -> Tensor:

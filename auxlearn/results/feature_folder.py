@@ -117,8 +117,7 @@ class FeatureFolder:
             rows = dict(Counter(lines[index]["split"] for index in kept))
             skipped = [line["skipped"] for line in lines if "skipped" in line]
             _write_json(self.path / _REPORT, {"rows": rows, "missing": missing, "skipped": skipped})
-            inputs = {name: f"{name}.npy" for name in self.widths}
-            whole = {"type": "features", "path": ROWS, "inputs": inputs, **section, **keys}
+            whole = {"type": "features", "path": ROWS, "inputs": list(self.widths), **section, **keys}
             _write_json(self.path / SECTION, {"data": whole})
             self._close()
             shutil.rmtree(self._partial, ignore_errors=True)
@@ -223,7 +222,7 @@ def _write_rows(path: Path, lines: Sequence[Mapping[str, Any]], targets: Mapping
         for index, line in enumerate(lines):
             table.writerow([*(line[name] or "" for name in own), *(cells[index] for cells in labels.cells.values())])
     os.replace(aside, path)
-    columns = {f"{name}_column": own[name] for name in names if name != "id"}
+    columns = {f"{name}_column": column for name, column in own.items()}
     return {**columns, "targets": labels.targets}
 
 

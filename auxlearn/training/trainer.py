@@ -22,7 +22,7 @@ from auxlearn.errors import DivergedError
 from auxlearn.evaluation import Bank, Neighbours, remember, score
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.draws import isolated_rng
-from auxlearn.learning.learner import Learner, in_channels_last
+from auxlearn.learning.learner import Learner, in_channels_last, weights_in_channels_last
 from auxlearn.learning.outcome import StepResult, inverse_counts, merge_results, read_outputs
 from auxlearn.learning.plan import Group, Moment, Plan, Scales, Work
 from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
@@ -73,7 +73,7 @@ class Trainer:
     ) -> None:
         self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
         if channels_last:
-            learner.to(memory_format=torch.channels_last)
+            weights_in_channels_last(learner)
             learner.channels_last = True
         self.learner, self.scheduler = learner, scheduler
         self.module, self.optimizer = self.fabric.setup(learner, optimizer)
