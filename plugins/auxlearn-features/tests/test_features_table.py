@@ -268,7 +268,7 @@ def test_each_mistake_has_one_message(root, params, message):
         (
             {"x": SOUND, "m": np.array([0, 1, 2, 3])},
             {"targets": {"m": TargetParams(classes=("a", "b", "c"), indices=True)}},
-            r't\.npz row 3: `m` has no class "3"; allowed: a, b, c',
+            r't\.npz row 3: `m` has no class "index 3"; allowed: a, b, c',
         ),
         (
             {"x": SOUND, "m": np.eye(4)},

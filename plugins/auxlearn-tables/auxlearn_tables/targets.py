@@ -65,13 +65,14 @@ class Target:
         return (value,) if isinstance(value, str) else value
 
     def _name(self, cell: Any) -> str:
-        """Return the class that a cell names, or that has the index in it."""
-        if self.params.indices:
-            with suppress(TypeError, ValueError):
-                place = float(cell)
-                if place.is_integer() and 0 <= place < len(self.params.classes):
-                    return self.params.classes[int(place)]
-        return str(cell)
+        """Return the class that a cell names, or whose index it holds; else what can be no class."""
+        if not self.params.indices:
+            return str(cell)
+        with suppress(TypeError, ValueError):
+            place = float(cell)
+            if place.is_integer() and 0 <= place < len(self.params.classes):
+                return self.params.classes[int(place)]
+        return f"index {cell}"
 
     def _above(self, values: Sequence[Any]) -> Any:
         """Return the labels whose numbers are above the threshold; what is no number, to be complained about."""

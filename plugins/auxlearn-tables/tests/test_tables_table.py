@@ -203,7 +203,7 @@ def test_classes_by_index(root):
     assert build(root, {"mood": target}).labels("train", "mood") == [1, 0, None, 1]
     for cell in ("2", "-1", "0.5", "happy", "nan", "inf"):
         write(root, f"path,mood\na.png,{cell}\n")
-        with pytest.raises(DataError, match=rf'm\.csv line 2: `mood` has no class "{cell}"; allowed: sad, happy'):
+        with pytest.raises(DataError, match=rf'm\.csv line 2: `mood` has no class "index {cell}"; allowed: sad, happy'):
             build(root, {"mood": target})
     write(root, "path,mood\na.png,1\nb.png,7\n")
     some = TargetParams(classes=("sad", "happy"), indices=True, others="drop")
