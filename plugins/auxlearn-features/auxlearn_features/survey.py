@@ -16,7 +16,7 @@ __all__ = ["Array", "Flaw", "Statistics", "Survey", "statistics", "survey"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_BLOCK = 1 << 21  # numbers that are looked at together
+_BLOCK = 1 << 18  # numbers that are looked at together
 
 
 @attrs.frozen
@@ -65,14 +65,12 @@ def survey(values: Array) -> Survey:
     """
     counts, digests, flaws = np.zeros(len(values), dtype=np.int64), [], []
     for start, block in _blocks(values, np.arange(len(values))):
-        whole, absent = _all(np.isfinite(block)), _all(np.isnan(block))
+        whole = np.logical_and.reduce(np.isfinite(block), axis=2)
         counts[start : start + len(block)] = whole.sum(1)
-        for row in np.flatnonzero(~(whole | absent).all(1)).tolist():
-            copy = int(np.flatnonzero(~(whole | absent)[row])[0])
-            place = int(np.flatnonzero(~np.isfinite(block[row, copy]))[0])
-            flaws.append(Flaw(start + row, f"has {block[row, copy, place]} as component {place} of copy {copy}"))
-        gaps = (whole[:, 1:] & ~whole[:, :-1] & absent[:, :-1]).any(1)
-        flaws += [Flaw(start + row, "lacks a copy before others that it has") for row in np.flatnonzero(gaps).tolist()]
+        for row in np.flatnonzero(~whole.all(1)).tolist():
+            what = _flaw(block[row])
+            if what is not None:
+                flaws.append(Flaw(start + row, what))
         digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in block]
     return Survey(counts, tuple(digests), tuple(flaws))
 
@@ -102,11 +100,12 @@ def statistics(values: Array, counts: Array, rows: Array) -> Statistics:
     rows = rows[counts[rows] > 0]
     for start, block in _blocks(values, rows):
         there = np.arange(values.shape[1]) < counts[rows[start : start + len(block)], None]
-        given = block[there].astype(np.float64)
-        own = given.mean(0)
+        given = block.reshape(-1, width) if there.all() else block[there]
+        own = given.mean(0, dtype=np.float64)
+        spread = given - own
         apart, total = own - mean, seen + len(given)
         mean += apart * (len(given) / total)
-        squares += ((given - own) ** 2).sum(0) + apart**2 * (seen * len(given) / total)
+        squares += np.einsum("ij,ij->j", spread, spread) + apart**2 * (seen * len(given) / total)
         low, high, seen = np.minimum(low, given.min(0)), np.maximum(high, given.max(0)), total
     if not seen:
         return Statistics()
@@ -115,14 +114,19 @@ def statistics(values: Array, counts: Array, rows: Array) -> Statistics:
     return Statistics(tuple(np.where(constant, low, mean).tolist()), tuple(std.tolist()))
 
 
-def _all(flags: Array) -> Array:
-    """Return which vectors have the flag throughout."""
-    found: Array = np.logical_and.reduce(flags, axis=2)
-    return found
+def _flaw(copies: Array) -> str | None:
+    """Return what is wrong with a row that does not have all of its copies, if anything."""
+    absent, whole = (np.logical_and.reduce(flags, axis=1) for flags in (np.isnan(copies), np.isfinite(copies)))
+    for copy in np.flatnonzero(~absent & ~whole).tolist():
+        place = int(np.flatnonzero(~np.isfinite(copies[copy]))[0])
+        return f"has {copies[copy, place]} as component {place} of copy {copy}"
+    return "lacks a copy before others that it has" if (whole[1:] & absent[:-1]).any() else None
 
 
 def _blocks(values: Array, rows: Array) -> Iterator[tuple[int, Array]]:
     """Yield these rows of `values` in blocks, each with the place of its first row in `rows`."""
     size = max(1, _BLOCK // max(1, values.shape[1] * values.shape[2]))
     for start in range(0, len(rows), size):
-        yield start, np.asarray(values[rows[start : start + size]])
+        own = rows[start : start + size]
+        beside = own[-1] - own[0] == len(own) - 1 and (np.diff(own) == 1).all()
+        yield start, np.asarray(values[own[0] : own[-1] + 1] if beside else values[own])
