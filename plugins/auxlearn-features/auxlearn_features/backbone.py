@@ -50,8 +50,8 @@ class Standardise(nn.Module):
         return cls(shape.mean, shape.std, shape.shape[-1])
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Return `vectors` [..., width], standardised."""
-        return (vectors - self.mean) / self.std
+        """Return `vectors` [..., width], standardised, in the precision of the module."""
+        return ((vectors - self.mean) / self.std).to(self.mean.dtype)
 
 
 class FeaturesBackbone(Backbone):

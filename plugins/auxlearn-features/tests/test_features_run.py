@@ -101,6 +101,13 @@ def test_a_frozen_backbone_without_parameters_and_one_modality_of_several(tmp_pa
     assert result.model.primary["label"].linear().in_features == 48
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_every_precision(precision, tmp_path):
+    primary = {"label": {"type": "classification", "target": "label"}, "level": {"type": "regression"}}
+    given = spec(primary=primary, train={"epochs": 1, "batch_size": 32, "precision": precision})
+    auxlearn.run(given, out=tmp_path / "r")
+
+
 class StopAt(Silent):
     """Sends this process a signal after some step."""
 
