@@ -1,4 +1,4 @@
-"""k-means by cosine, of fixed shapes and a fixed number of iterations: no value is read back from an accelerator."""
+"""k-means by cosine, of fixed shapes and a fixed number of iterations: no value is read back from the device."""
 
 from __future__ import annotations
 
@@ -173,8 +173,6 @@ def _mend(rows: Tensor, unit: Tensor, weights: Tensor, centroids: Tensor, direct
     numbers = torch.arange(len(centroids), device=rows.device)
     for _ in range(len(centroids)):
         empty = ~(_members(labels, len(centroids)) & (weights > 0).unsqueeze(1)).any(0)
-        if empty.device.type == "cpu" and not bool(empty.any()):
-            break  # only where looking costs no waiting: on other devices the rest of the loop changes nothing
         which = empty.to(torch.uint8).argmax()
         distance, far = ((1 - nearness) * (weights > 0)).max(0, keepdim=True)
         here = empty & (numbers == which) & (distance > _LEAST_DISTANCE)
