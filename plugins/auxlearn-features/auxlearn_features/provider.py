@@ -9,6 +9,7 @@ from auxlearn.errors import Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts, Provider, hookimpl
 from auxlearn_features.names import SYNTHETIC_TARGETS, synthetic_classes, synthetic_splits, wrong_names
 from auxlearn_features.params import FeaturesBackboneParams, FeaturesParams, SynthFeaturesParams
+from auxlearn_features.trials import trial_of_table, trial_of_vectors
 
 __all__ = ["auxlearn_backbones", "auxlearn_data_sources"]
 
@@ -24,6 +25,7 @@ def auxlearn_data_sources() -> Iterable[Provider]:
             build=_build_features,
             describe=_describe_features,
             check=_check_features,
+            trial=trial_of_table,
         ),
         Provider(
             name="synthfeatures",
@@ -46,6 +48,7 @@ def auxlearn_backbones() -> Iterable[Provider]:
             params=FeaturesBackboneParams,
             build=_build_backbone,
             check=_check_backbone,
+            trial=trial_of_vectors,
         )
     ]
 

@@ -141,6 +141,10 @@ class FeatureSource(DataSource):
         row = int(self._rows[split][index])
         return f"{split}/{index}" if self._names is None else self._names[row]
 
+    def resized(self, size: int | None) -> FeatureSource:
+        """Return the same rows: they have no images."""
+        return self
+
     def fingerprint(self) -> str:
         """Return a hash of all numbers, labels, splits and groups."""
         return self._fingerprint
