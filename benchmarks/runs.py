@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,36 @@ __all__ = ["is_done", "run_missing", "scores"]
 def run_missing(wanted: Sequence[tuple[Path, Path, int]], *, jobs: int = 1) -> list[str]:
     """Run each (spec, folder, seed) that is not done, `jobs` at once, and return what failed with its message."""
     missing = [one for one in wanted if not is_done(one[1])]
-    with ThreadPoolExecutor(jobs) as pool:
-        results = pool.map(lambda one: _run(*one, threads=max(1, (os.cpu_count() or 1) // jobs)), missing)
-        return [f"{spec.stem}: {message}" for (spec, _, _), message in zip(missing, results, strict=True) if message]
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # Processes that stay: importing everything takes longer than many a small run.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_begin, initargs=(threads,)) as pool:
+        messages = pool.map(_run, missing)
+        return [f"{spec.stem}: {message}" for (spec, _, _), message in zip(missing, messages, strict=True) if message]
 
 
-def _run(spec: Path, folder: Path, seed: int, *, threads: int) -> str:
-    command = ["run", str(spec), "--seed", str(seed), "--out", str(folder), "--overwrite", "--quiet"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [sys.executable, "-m", "auxlearn", *command], env=environment, capture_output=True, text=True, check=False
-    )
-    print(f"{spec.stem}: {'done' if done.returncode == 0 else f'exit code {done.returncode}'}", flush=True)
-    return done.stderr.strip() if done.returncode else ""
+def _begin(threads: int) -> None:
+    import torch
+
+    from auxlearn.training.devices import keep_freed_memory
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+
+
+def _run(wanted: tuple[Path, Path, int]) -> str:
+    """Run one, and return the message of what went wrong."""
+    import auxlearn
+    from auxlearn.errors import AuxlearnError
+
+    spec, folder, seed = wanted
+    try:
+        auxlearn.run(spec, seed=seed, out=folder, overwrite=True)
+    except AuxlearnError as error:
+        print(f"{spec.stem}, seed {seed}: failed", flush=True)
+        return str(error)
+    print(f"{spec.stem}, seed {seed}: done", flush=True)
+    return ""
 
 
 def is_done(folder: Path) -> bool:
