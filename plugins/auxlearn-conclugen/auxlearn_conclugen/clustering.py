@@ -131,7 +131,8 @@ class MultimodalClustering(MultimodalTask):
             carry = {"rows": torch.cat([fused.detach(), observed.any(1, keepdim=True).to(fused.dtype)], 1)}
             centroids = self.centroids.to(fused.dtype)
             if self._refits(step):
-                centroids = carry["centroids"] = self._fit(step.gather(carry["rows"]), step)
+                centroids = self._fit(step.gather(carry["rows"]), step)
+                carry["centroids"] = _by_rows(centroids, len(fused))
             labels = assign(fused.detach(), centroids)
             if self.mode == "individual":
                 compared, counted = embedded, observed
@@ -153,7 +154,7 @@ class MultimodalClustering(MultimodalTask):
         """Push the rows of the step, and keep its centroids if it has some."""
         self.queue.push(carry["rows"][:, :-1], carry["rows"][:, -1] != 0)
         if "centroids" in carry:
-            self.centroids.copy_(carry["centroids"][-self.clusters :])
+            self.centroids.copy_(carry["centroids"].flatten(0, 1)[-self.clusters :])
             self.fitted.fill_(True)
             self._known = True
 
@@ -191,6 +192,12 @@ class MultimodalClustering(MultimodalTask):
             spherical=self.normalize,
         )
         return step.gather(found.centroids)[: self.clusters]
+
+
+def _by_rows(centroids: Tensor, rows: int) -> Tensor:
+    """Return the centroids as something that each of the rows has a part of, the last of them at the end."""
+    share = -(-len(centroids) // rows)
+    return F.pad(centroids, (0, 0, rows * share - len(centroids), 0)).view(rows, share, -1)
 
 
 def _read_fitted(task: Any, _incompatible: Any) -> None:

@@ -58,7 +58,9 @@ class ProjectionParams:
 
     name: str = option("projection", pattern="[A-Za-z0-9_-]+", help="Tasks that name it alike share it.")
     width: int = option(128, ge=1, help="Width of the projection; the authors' code: 512.")
-    hidden: int | None = option(None, ge=1, help="Width between; null: an eighth of the representation.")
+    hidden: int | None = option(
+        None, ge=2, help="Width between; null: an eighth of the representation, and at least 16."
+    )
     norm: Literal["layer", "batch", "none"] = option(
         "layer", help="Normalisation between; the authors' code: `batch`, which depends on the rows of a process."
     )

@@ -14,6 +14,7 @@ from auxlearn_conclugen.params import ProjectionParams
 
 __all__ = ["Projection", "shared_projection"]
 
+_LEAST_HIDDEN = 16  # of a small representation, an eighth would say next to nothing
 _NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
 
 
@@ -72,7 +73,7 @@ def shared_projection(params: ProjectionParams, context: BuildContext, modalitie
     wanted = {
         "width": width,
         "out": params.width,
-        "hidden": params.hidden or max(1, width // 8),
+        "hidden": params.hidden or max(_LEAST_HIDDEN, width // 8),
         "norm": params.norm,
         "final_relu": params.final_relu,
     }

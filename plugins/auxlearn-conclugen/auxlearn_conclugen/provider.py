@@ -18,6 +18,7 @@ from auxlearn_conclugen.params import (
     ReconstructionParams,
 )
 from auxlearn_conclugen.presets import PRESETS
+from auxlearn_conclugen.trials import trial_of_backbone, trial_of_clustering, trial_of_simclr, trial_of_task
 
 __all__ = ["auxlearn_backbones", "auxlearn_presets", "auxlearn_pretext_tasks"]
 
@@ -209,6 +210,7 @@ def auxlearn_backbones() -> Iterable[Provider]:
         params=GatedMultimodalParams,
         build=build_backbone,
         check=check_backbone,
+        trial=trial_of_backbone,
     )
 
 
@@ -221,6 +223,7 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
         params=ContrastiveParams,
         build=build_contrastive,
         check=check_contrastive,
+        trial=trial_of_task,
         view="clean",
     )
     yield Provider(
@@ -229,6 +232,7 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
         params=ClusteringParams,
         build=build_clustering,
         check=check_clustering,
+        trial=trial_of_clustering,
         view="clean",
     )
     yield Provider(
@@ -237,6 +241,7 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
         params=ReconstructionParams,
         build=build_reconstruction,
         check=check_reconstruction,
+        trial=trial_of_task,
         view="clean",
     )
     yield Provider(
@@ -245,6 +250,7 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
         params=FeatureSimCLRParams,
         build=build_simclr,
         check=check_simclr,
+        trial=trial_of_simclr,
         view="own",
     )
 

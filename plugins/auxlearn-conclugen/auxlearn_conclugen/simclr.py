@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from auxlearn.data import Batch
-from auxlearn.learning import Draws, Features, FeatureShape, StepContext, TaskResult, View
+from auxlearn.learning import Draws, Features, FeatureShape, Motion, StepContext, TaskResult, View
 from auxlearn_conclugen.multimodal import MultimodalTask, exact
 from auxlearn_conclugen.objectives import share_where, sum_where
 from auxlearn_joint_embedding import contrastive_logits, projector
@@ -115,8 +115,8 @@ class FeatureSimCLR(MultimodalTask):
             first[name] = vectors[:, 0] if vectors.ndim == 3 else vectors
             present = batch.present.get(f"inputs/{name}")
             second[name] = corrupt(first[name], self.corruption, draws.child(name), present)
-        answers = self.presence(batch)
-        return View(inputs=first, answers=answers), View(inputs=second, answers=answers)
+        answers, motion = self.presence(batch), Motion.still(len(batch), batch.device)
+        return tuple(View(inputs=inputs, answers=answers, motion=motion) for inputs in (first, second))
 
     def count(self, views: tuple[View, ...]) -> Tensor | int:
         """Return the number of views of all modalities that rows have."""

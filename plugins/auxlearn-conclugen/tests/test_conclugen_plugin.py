@@ -175,7 +175,7 @@ def test_two_tasks_share_a_projection_of_the_same_name():
     assert first.projection is not other.projection
     assert sorted(where.shared_modules) == ["mine", "projection"]
     widths = [(one.in_features, one.out_features) for one in first.projection.module if isinstance(one, nn.Linear)]
-    assert widths == [(16, 2), (2, 128)]
+    assert widths == [(16, 16), (16, 128)]
 
 
 @pytest.mark.parametrize(
