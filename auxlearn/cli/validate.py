@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auxlearn.errors import AuxlearnError
     from auxlearn.spec import Choice, Spec
+    from auxlearn.spec.extraction import Extraction
 
 __all__ = ["add", "run"]
 
 
 def add(subparsers: Any) -> None:
     """Add the command to the parser."""
-    text = "Check a spec and report every mistake in it at once."
+    text = "Check a spec, of training or of `auxlearn extract`, and report every mistake in it at once."
     parser = subparsers.add_parser("validate", help="check a spec", description=text)
     parser.add_argument("spec", help="a JSON file")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="changes to the spec, e.g. train.epochs=5")
@@ -43,7 +44,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> Spec:
+def _load(args: argparse.Namespace) -> Spec | Extraction:
+    from auxlearn.errors import Problem, SpecError
+    from auxlearn.spec.extraction import is_extraction, load_extraction
+
+    if is_extraction(args.spec):
+        if args.deep:
+            raise SpecError(Problem(what="--deep is about training", fix="leave it out"))
+        return load_extraction(args.spec, args.overrides, args.registry())
     if args.deep:
         from auxlearn import api
 
@@ -65,18 +73,26 @@ def _print(value: dict[str, Any]) -> None:
     print(json.dumps(value, allow_nan=False))
 
 
-def _summary(path: str, spec: Spec) -> str:
+def _summary(path: str, spec: Spec | Extraction) -> str:
+    from auxlearn.spec.extraction import Extraction
+
+    if isinstance(spec, Extraction):
+        rows = [_row("data", spec.data), *(_row(f"extract {name}", one) for name, one in spec.networks.items())]
+        return f"{path} is valid\n{_table(rows)}"
     stages = [f"stage {stage.stage}\n{_components(stage)}" for stage in spec.stages]
     return "\n".join([f"{path} is valid", *(stages or [_components(spec)])])
 
 
 def _components(spec: Spec) -> str:
-    from auxlearn.cli.tables import table
-
     rows = [_row(name, getattr(spec, name)) for name in ("data", "augment", "backbone")]
     for section in ("primary", "pretext"):
         rows += [_row(f"{section} {name}", choice) for name, choice in getattr(spec, section).items()]
-    rows += [_row(name, getattr(spec, name)) for name in ("balance", "optimizer", "schedule")]
+    return _table([*rows, *(_row(name, getattr(spec, name)) for name in ("balance", "optimizer", "schedule"))])
+
+
+def _table(rows: list[tuple[str, str, str]]) -> str:
+    from auxlearn.cli.tables import table
+
     return table(rows, ("SECTION", "TYPE", "FROM"))
 
 

@@ -24,7 +24,7 @@ from auxlearn.spec.validation import validator_for
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-__all__ = ["ExtractKeys", "Extraction", "load_extraction"]
+__all__ = ["ExtractKeys", "Extraction", "is_extraction", "load_extraction"]
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +76,15 @@ class Extraction:
     given: Mapping[str, Any]
     resolved: Mapping[str, Any]
     plugins: Mapping[str, str]
+
+
+def is_extraction(source: str | os.PathLike[str] | bytes | Mapping[str, Any]) -> bool:
+    """Return whether a document is a spec of `extract`, and none of training.
+
+    >>> is_extraction({"auxlearn": 1, "data": {}, "extract": {}})
+    True
+    """
+    return "extract" in read(source).value
 
 
 def load_extraction(

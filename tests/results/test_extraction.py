@@ -316,3 +316,17 @@ def test_the_command(registry, tmp_path, monkeypatch, capsys, whole):
     assert "left out: 1.wav: is damaged" in err
     assert main(["extract", "spec.json", "--out", "out", "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["widths"] == {"short": 4, "text": 4}
+
+
+def test_validate_knows_the_spec_of_an_extraction(registry, tmp_path, monkeypatch, capsys):
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    monkeypatch.setattr("auxlearn.registry.discover", lambda *_, **__: registry)
+    assert main(["validate", str(tmp_path / "spec.json")]) == 0
+    assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()[2:]] == [
+        ["data", "lines", "extracting"],
+        ["extract", "short", "moments"],
+        ["extract", "text", "moments"],
+    ]
+    assert main(["validate", str(tmp_path / "spec.json"), "extract.text.window=0", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["problems"][0]["where"] == "/extract/text/window"
+    assert main(["validate", str(tmp_path / "spec.json"), "--deep"]) == 2
