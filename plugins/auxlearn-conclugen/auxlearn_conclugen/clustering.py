@@ -164,7 +164,7 @@ class MultimodalClustering(MultimodalTask):
         for one in self.representations(features):
             projected = self.projection(one)
             if self.normalize:
-                projected = F.normalize(exact(projected), dim=1)
+                projected = F.normalize(exact(projected), dim=1).to(projected.dtype)
             embedded = exact(self.head(projected))
             found.append(F.normalize(embedded, dim=1) if self.normalize else embedded)
         return torch.stack(found, 1)

@@ -110,7 +110,7 @@ def _two(params: Any, context: CheckContext, why: str) -> Iterator[Problem]:
 
 
 def _rows(context: CheckContext) -> Iterator[Problem]:
-    if context.rows is not None and context.rows < 2 and context.batch_size < 2:
+    if context.rows is not None and context.rows < 2:
         what = f"compares rows with one another, but gets {context.rows} of them at a time"
         yield Problem(what=what, fix="raise `train.batch_size` or `portion`, or lower `train.accumulate`")
 

@@ -120,7 +120,7 @@ def test_contrast_wants_two_modalities_and_two_rows():
     assert problem.startswith("/modalities: compares modalities, and gets one: audio")
     (problem,) = problems(name, facts(), modalities=("audio", "video", "audio"))
     assert problem == '/modalities/2: "audio" is there twice'
-    (problem,) = problems(name, CheckContext(rows=1, batch_size=1))
+    (problem,) = problems(name, CheckContext(rows=1, batch_size=64))
     assert problem.startswith("compares rows with one another, but gets 1 of them at a time; fix: raise")
     (problem,) = problems("multimodal_reconstruction", facts(video=(4,)), targets="cross")
     assert problem.startswith("tells a modality from another, and gets one: video")

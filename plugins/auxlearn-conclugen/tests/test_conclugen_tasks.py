@@ -135,6 +135,15 @@ def test_bf16_autocast_loses_only_what_the_heads_lose(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_weights_in_half_precision_have_losses_in_single(kind):
+    task = task_of(kind).bfloat16()
+    result = ask(task, dtype=torch.bfloat16)
+    assert result.loss.dtype == torch.float32
+    assert result.loss.isfinite()
+    task.after_step(result.carry, StepContext())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_float64_stays_float64(kind):
     task = task_of(kind).double()
     result = ask(task, dtype=torch.float64)
