@@ -106,6 +106,11 @@ def auxlearn_schedules() -> Iterable[Provider]:
 
         return make(context, milestones=params.milestones, gamma=params.gamma)
 
+    def milestones() -> Any:
+        from auxlearn.testing import Trial
+
+        return Trial(params={"milestones": [2]})
+
     def constant(_params: Any, context: Any) -> Any:
         from auxlearn.training.schedules import linear as make
 
@@ -113,7 +118,9 @@ def auxlearn_schedules() -> Iterable[Provider]:
 
     yield Provider(name="cosine", summary="Half a cosine down to `final`.", params=Cosine, build=cosine)
     yield Provider(name="linear", summary="A straight line down to `final`.", params=Linear, build=linear)
-    yield Provider(name="step", summary="A fall by `gamma` at each milestone.", params=Step, build=step)
+    yield Provider(
+        name="step", summary="A fall by `gamma` at each milestone.", params=Step, build=step, trial=milestones
+    )
     yield Provider(name="constant", summary="The same learning rate throughout.", build=constant)
 
 

@@ -27,7 +27,10 @@ CONCRETE = re.compile(
 MAY_NAME_PLUGINS = {"auxlearn/registry/known.py"}
 
 # What plugins may import of the engine.
-PUBLIC = {"auxlearn", "auxlearn.data", "auxlearn.errors", "auxlearn.learning", "auxlearn.registry", "auxlearn.results"}
+PUBLIC = {
+    *("auxlearn", "auxlearn.data", "auxlearn.errors", "auxlearn.learning", "auxlearn.registry", "auxlearn.results"),
+    "auxlearn.testing",
+}
 
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 40

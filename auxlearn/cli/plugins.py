@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,18 +39,11 @@ def add(subparsers: Any) -> None:
 
 def run_checks(args: argparse.Namespace) -> int:
     """Run the action `check`: 0 if every component conforms, else 3."""
-    from auxlearn.spec.overrides import apply_overrides
     from auxlearn.testing.conformance import check_found
 
-    registry: Registry = args.registry()
-    given: dict[str, Any] = {"params": {}}
-    problems = apply_overrides(given, [f"params.{setting}" for setting in args.settings])
-    if problems:
-        from auxlearn.errors import error_of
-
-        raise error_of(problems)
-    wanted, broken = _named(registry, args.name)
-    reports = [check_found(found, params=given["params"]) for found in wanted]
+    wanted, broken = _named(args.registry(), args.name)
+    params = _settings(args.settings)
+    reports = [check_found(found, params=params) for found in wanted]
     ok = all(report.ok for report in reports) and not broken
     if args.json:
         told = [{"reason": one.reason, "fix": one.fix} for one in broken]
@@ -58,6 +51,21 @@ def run_checks(args: argparse.Namespace) -> int:
     else:
         print("\n\n".join([*map(str, reports), *(_reason(str(one), one.fix) for one in broken)]))
     return 0 if ok else 3
+
+
+def _settings(words: Sequence[str]) -> dict[str, Any]:
+    """Return what `key=value` says."""
+    from auxlearn.errors import Problem, error_of, escape
+    from auxlearn.spec.overrides import apply_overrides
+
+    wrong = [word for word in words if "=" not in word]
+    problems = [Problem(where=escape(word), what="is no setting", allowed="key=value") for word in wrong]
+    given: dict[str, Any] = {"params": {}}
+    problems += apply_overrides(given, [f"params.{word}" for word in words if word not in wrong])
+    if problems:
+        raise error_of(problems)
+    params: dict[str, Any] = given["params"]
+    return params
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from auxlearn.data import Batch, DataContext, InputShape
 from auxlearn.errors import AuxlearnError, Problem
-from auxlearn.learning import Backbone, BuildContext, Draws
+from auxlearn.learning import Backbone, BuildContext, Draws, FeatureShape
 from auxlearn.registry import CheckContext, DataFacts, Kind, Provider
 from auxlearn.spec.structure import structure, unstructure
 from auxlearn.testing.stage import StageBackbone, stage_batch
@@ -32,8 +33,14 @@ class Bench(nn.Module):
         self, component: Any, backbone: Backbone | None = None, shared: Mapping[str, nn.Module] | None = None
     ) -> None:
         super().__init__()
-        self.component, self.backbone = component, backbone
+        self.component: Any = component
+        self.backbone: Any = backbone
         self.shared = nn.ModuleDict(shared or {})
+
+    @property
+    def features(self) -> Mapping[str, FeatureShape]:
+        """The form of the backbone's features."""
+        return {} if self.backbone is None else self.backbone.shapes
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the trainable parameters of the component and of what it shares, by name."""
@@ -49,13 +56,13 @@ class Subject:
         kind: What it is.
         provider: Its offer.
         trial: The conditions; the settings of `prepare` are among its `params`.
-        module: Name of the module that the entry point loads, empty if it is not known.
+        kept: Data sources that were built, by their settings, since building one may take reading.
     """
 
     kind: Kind
     provider: Provider
     trial: Trial
-    module: str = ""
+    kept: dict[str, Bench] = attrs.field(factory=dict, eq=False, repr=False)
 
     @property
     def params(self) -> Any:
@@ -95,7 +102,7 @@ class Subject:
         """Return what the provider's own `check` finds wrong with the conditions."""
         if self.provider.check is None:
             return []
-        named = {name: info.names for name, info in self.trial.targets.items()}
+        named = {name: info.names if info.kind == "class" else () for name, info in self.trial.targets.items()}
         shapes = {name: one.shape for name, one in self.trial.inputs.items()}
         context = CheckContext(
             data=None if self.kind == "data_source" else DataFacts(inputs=shapes, targets=named, splits=("train",)),
@@ -106,12 +113,19 @@ class Subject:
         )
         return list(self.provider.check(self.params, context))
 
-    def bench(self, *, seed: int = 0) -> Bench:
+    def bench(self, *, seed: int = 0, anew: bool = True) -> Bench:
         """Build the component.
+
+        Args:
+            seed: Of its initialisation.
+            anew: Build a data source even if there is one of the same settings.
 
         Raises:
             Refused: If it says in advance that it cannot work under these conditions.
         """
+        key = json.dumps(self.settings, sort_keys=True)
+        if not anew and key in self.kept:
+            return self.kept[key]
         problems = self.problems()
         if problems:
             raise Refused("; ".join(map(str, problems)))
@@ -123,7 +137,8 @@ class Subject:
         except AuxlearnError as error:
             raise Refused(str(error)) from error
         if not isinstance(context, BuildContext):
-            return Bench(component)
+            self.kept[key] = Bench(component)
+            return self.kept[key]
         for copy in context.frozen_copies:
             copy.bind(_Frozen(backbone))
         return Bench(component, backbone, {name: handle.module for name, handle in context.shared_modules.items()})
@@ -155,6 +170,7 @@ class Subject:
             targets=self.trial.targets,
             class_counts={name: (_ROWS_OF_A_CLASS,) * len(info.names) for name, info in counted.items()},
             batch_size=self.trial.rows,
+            restoring=True,  # so that nothing is fetched from anywhere
             ema=True,
         )
 

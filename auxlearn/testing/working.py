@@ -25,10 +25,22 @@ from auxlearn.learning import (
     TaskResult,
     View,
 )
+from auxlearn.learning.features import in_dtype_of
 from auxlearn.registry import Kind
 from auxlearn.testing.subject import Bench, Subject
 
-__all__ = ["CLASSES", "Augmented", "Judged", "Weighed", "Worked", "draws_at", "given_to", "losses_of", "work"]
+__all__ = [
+    "CLASSES",
+    "Augmented",
+    "Judged",
+    "Weighed",
+    "Worked",
+    "advance",
+    "draws_at",
+    "given_to",
+    "losses_of",
+    "work",
+]
 
 _STEPS = 100  # of the training that a component believes to be in
 
@@ -104,6 +116,12 @@ def work(subject: Subject, bench: Bench, given: Any, draws: Draws) -> Any:
     return _WORK[subject.kind](bench, given, draws)
 
 
+def advance(bench: Bench, done: Worked, draws: Draws) -> None:
+    """Tell a pretext task that the step is done."""
+    task: Any = bench.component
+    task.after_step({name: tensor.detach() for name, tensor in done.result.carry.items()}, _step(draws))
+
+
 def _pretext(bench: Bench, batch: Batch, draws: Draws) -> Worked:
     task: Any = bench.component
     views = task.views(batch, draws)
@@ -119,7 +137,7 @@ def _primary(bench: Bench, batch: Batch, draws: Draws) -> Judged:
 
 
 def _backbone(bench: Bench, inputs: Mapping[str, Tensor], _: Draws) -> Any:
-    return bench.component(inputs)
+    return bench.component(in_dtype_of(bench.component, inputs))
 
 
 def _augmentation(bench: Bench, inputs: Mapping[str, Tensor], draws: Draws) -> Augmented:
@@ -137,7 +155,7 @@ def _balancer(bench: Bench, losses: Mapping[LossKey, Tensor], draws: Draws) -> W
 
 
 def _features(bench: Bench, inputs: Mapping[str, Tensor]) -> Features:
-    features: Features = bench.backbone(inputs)  # type: ignore[misc]
+    features: Features = bench.backbone(in_dtype_of(bench.backbone, inputs))
     return features
 
 

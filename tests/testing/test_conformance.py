@@ -34,5 +34,5 @@ def test_the_report_counts():
 
 
 def test_an_unknown_check_is_refused():
-    with pytest.raises(SpecError, match='there is no check "batch-of-on".*did you mean "batch-of-one"'):
+    with pytest.raises(SpecError, match=r'there is no check "batch-of-on".*did you mean "batch-of-one"'):
         check_pretext_task("tiny", plugins=FAKES, expected_failures={"batch-of-on": "x"})

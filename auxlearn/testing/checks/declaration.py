@@ -16,7 +16,8 @@ from auxlearn.testing.working import CLASSES
 
 __all__ = ["builds_the_right_class", "import_without_torch", "params_survive_json"]
 
-_IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1]); sys.exit('torch' in sys.modules)"
+_IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1]); sys.exit(3 * ('torch' in sys.modules))"
+_WITH_TORCH = 3
 
 
 @check(fix="declare each field with `option`, with bounds that its default keeps, and give arrays as tuples")
@@ -35,22 +36,25 @@ def params_survive_json(subject: Subject) -> None:
 @check(fix="import torch, and what imports it, inside of `build` only")
 def import_without_torch(subject: Subject) -> None:
     """Importing the plugin loads no torch: `validate`, `plugins` and shell completion stay fast."""
-    names = {name for name in (subject.module, subject.provider.build.__module__) if name}
-    importable = [name for name in sorted(names) if name != "__main__" and _import(name) != "absent"]
-    if not importable:
+    module = getattr(subject.provider.build, "__module__", None)
+    found = "absent" if module in (None, "__main__") else _import(str(module))
+    if found == "absent":
         raise NotApplicable("its module cannot be imported by name")
-    heavy = [name for name in importable if _import(name) == "torch"]
-    if heavy:
-        raise Fault(f"`import {heavy[0]}` loads torch")
+    if found:
+        raise Fault(f"`import {module}` {found}")
 
 
 @functools.cache
 def _import(module: str) -> str:
-    """Return what importing a module in a fresh interpreter does: `"light"`, `"torch"`, or `"absent"` without it."""
+    """Return what is wrong with importing a module in a fresh interpreter; `"absent"` if there is none."""
     done = subprocess.run([sys.executable, "-c", _IMPORT, module], capture_output=True, text=True, check=False)
-    if done.stderr:
+    if done.returncode == _WITH_TORCH:
+        return "loads torch"
+    last = (done.stderr.strip().splitlines() or [""])[-1]
+    top = module.partition(".")[0]
+    if done.returncode and f"No module named '{top}'" in last:
         return "absent"
-    return "torch" if done.returncode else "light"
+    return f"fails: {last}" if done.returncode else ""
 
 
 @check(
@@ -59,6 +63,6 @@ def _import(module: str) -> str:
 )
 def builds_the_right_class(subject: Subject) -> None:
     """`build` returns a component of its kind."""
-    component = subject.bench().component
+    component = subject.bench(anew=False).component
     if not isinstance(component, CLASSES[subject.kind]):
         raise Fault(f"`build` returned {type(component).__name__}, expected {CLASSES[subject.kind].__name__}")

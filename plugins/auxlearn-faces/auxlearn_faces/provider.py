@@ -8,7 +8,7 @@ from typing import Any
 from auxlearn.errors import Problem
 from auxlearn.registry import CheckContext, DataFacts, Provider, hookimpl
 from auxlearn_faces.choosing import name_targets
-from auxlearn_faces.expressions import choose_expressions
+from auxlearn_faces.expressions import EXPRESSIONS, choose_expressions
 from auxlearn_faces.genders import choose_gender, choose_groups
 from auxlearn_faces.params import AFFECT, ANGLES, FerParams, GenderParams, HeadPoseParams
 from auxlearn_supervised.targets import class_weights, problems_of
@@ -26,6 +26,7 @@ def auxlearn_primary_tasks() -> Iterable[Provider]:
             params=FerParams,
             build=_build_fer,
             check=_check_fer,
+            trial=_trial,
         ),
         Provider(
             name="head_pose",
@@ -33,6 +34,7 @@ def auxlearn_primary_tasks() -> Iterable[Provider]:
             params=HeadPoseParams,
             build=_build_head_pose,
             check=_check_head_pose,
+            trial=_trial,
             needs_geometry=True,
         ),
         Provider(
@@ -41,6 +43,7 @@ def auxlearn_primary_tasks() -> Iterable[Provider]:
             params=GenderParams,
             build=_build_gender,
             check=_check_gender,
+            trial=_trial,
         ),
     ]
 
@@ -61,6 +64,19 @@ def _build_gender(params: GenderParams, context: Any) -> Any:
     from auxlearn_faces.gender import Gender
 
     return Gender.build(params, context)
+
+
+def _trial() -> Any:
+    """Return the conditions of the checks: data that has what these tasks learn."""
+    from auxlearn.data import TargetInfo
+    from auxlearn.testing import Trial
+
+    targets = {
+        "expression": TargetInfo(kind="class", names=EXPRESSIONS),
+        "pose": TargetInfo(kind="continuous", names=ANGLES, shape=(len(ANGLES),), unit="degree"),
+        "gender": TargetInfo(kind="class", names=("female", "male")),
+    }
+    return Trial(targets=targets)
 
 
 def _check_fer(params: FerParams, context: CheckContext) -> Iterable[Problem]:

@@ -101,6 +101,13 @@ def build_barlow_twins(params: BarlowTwinsParams, context: Any) -> Any:
     return BarlowTwins(*_parts(params, context), weight=params.redundancy, modality=params.modality)
 
 
+def trial() -> Any:
+    """Return the conditions of the checks: a small projector, since that of the paper takes seconds a step."""
+    from auxlearn.testing import Trial
+
+    return Trial(params={"hidden": 32, "out": 16}, least_rows=2)
+
+
 @hookimpl
 def auxlearn_pretext_tasks() -> Iterable[Provider]:
     """Offer `simclr` and `barlow_twins`."""
@@ -112,6 +119,7 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
         check=check,
         view="own",
         moves_pixels=True,
+        trial=trial,
     )
     yield Provider(
         name="barlow_twins",
@@ -121,4 +129,5 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
         check=check,
         view="own",
         moves_pixels=True,
+        trial=trial,
     )

@@ -56,6 +56,7 @@ def recolour(
     if channels != 3:
         lift = (lift * means.mean(1)).view(count, 1, 1, 1)
         return (images * gain.view(count, 1, 1, 1) + lift).clamp_(0, 1)
+    basis = basis.to(images.dtype)  # a run in a "true" precision converts the buffers of all modules
     angle = 2 * math.pi * hue
     parts = torch.stack([gain, gain * saturation * angle.cos(), gain * saturation * angle.sin()], 1)
     matrix = (parts.unsqueeze(2) * basis).sum(1).view(count, 3, 3)

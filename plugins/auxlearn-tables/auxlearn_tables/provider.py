@@ -27,6 +27,7 @@ def auxlearn_data_sources() -> Iterable[Provider]:
             params=FolderParams,
             build=_build_folder,
             describe=_describe_folder,
+            trial=_trial_of_folder,
         ),
         Provider(
             name="table",
@@ -35,8 +36,39 @@ def auxlearn_data_sources() -> Iterable[Provider]:
             build=_build_table,
             describe=describe_table,
             check=check_table,
+            trial=_trial_of_table,
         ),
     ]
+
+
+def _trial_of_folder() -> Any:
+    from auxlearn.testing import Trial
+
+    return Trial(prepare=lambda folder: {"root": str(_write(folder))})
+
+
+def _trial_of_table() -> Any:
+    from auxlearn.testing import Trial
+
+    def prepare(folder: Path) -> dict[str, str]:
+        images = sorted(path.relative_to(folder) for path in _write(folder).rglob("*.png"))
+        lines = [f"{path.as_posix()},{path.parts[0]},{path.parts[1]}" for path in images]
+        (folder / "rows.csv").write_text("\n".join(["path,split,label", *lines]), encoding="utf-8")
+        return {"path": str(folder / "rows.csv")}
+
+    return Trial(params={"targets": ["label"]}, prepare=prepare)
+
+
+def _write(folder: Path) -> Path:
+    """Write small images for the checks: two classes in two splits."""
+    from PIL import Image
+
+    for number, place in enumerate((split, label) for split in ("train", "val") for label in ("a", "b")):
+        for copy in range(3):
+            path = folder.joinpath(*place, f"{copy}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (12 + copy, 10), (40 * number, 60 * copy, 200)).save(path)
+    return folder
 
 
 def _build_folder(params: FolderParams, context: Any) -> Any:

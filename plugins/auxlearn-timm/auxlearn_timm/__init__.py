@@ -101,8 +101,17 @@ def auxlearn_backbones() -> Iterable[Provider]:
 
         return TimmBackbone.build(params, context)
 
+    def trial() -> Any:
+        from auxlearn.testing import Trial
+
+        return Trial(params={"model": "resnet10t"}, compiles=True)
+
     yield Provider(
-        name="timm", summary="Any timm model: pooled and multi-scale features.", params=TimmParams, build=build
+        name="timm",
+        summary="Any timm model: pooled and multi-scale features.",
+        params=TimmParams,
+        build=build,
+        trial=trial,
     )
 
 
@@ -115,8 +124,17 @@ def auxlearn_optimizers() -> Iterable[Provider]:
 
         return build_optimizer(params, groups)
 
+    def trial() -> Any:
+        from auxlearn.testing import Trial
+
+        return Trial(params={"name": "lamb"})
+
     yield Provider(
-        name="timm", summary="Any timm optimizer, also with Lookahead.", params=TimmOptimizerParams, build=build
+        name="timm",
+        summary="Any timm optimizer, also with Lookahead.",
+        params=TimmOptimizerParams,
+        build=build,
+        trial=trial,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from auxlearn.errors import Problem
@@ -28,6 +29,7 @@ def _expressions() -> Iterable[Provider]:
         summary="AffectNet: 8 or 7 expressions, valence and arousal.",
         params=p.AffectNetParams,
         build=_builder("affectnet"),
+        trial=_trial("affectnet"),
         describe=lambda params: _facts(_TRAIN_VAL, expression=params.expressions, valence=(), arousal=()),
     )
     yield Provider(
@@ -35,6 +37,7 @@ def _expressions() -> Iterable[Provider]:
         summary="FER2013 (fer2013.csv): 7 expressions, 48 px grey.",
         params=p.Fer2013Params,
         build=_builder("fer2013"),
+        trial=_trial("fer2013"),
         describe=lambda params: _grey_facts(expression=n.FER2013),  # noqa: ARG005
     )
     yield Provider(
@@ -42,6 +45,7 @@ def _expressions() -> Iterable[Provider]:
         summary="FER+ (fer2013new.csv): FER2013 with ten votes each, 8 expressions.",
         params=p.FerPlusParams,
         build=_builder("ferplus"),
+        trial=_trial("ferplus"),
         describe=lambda params: _grey_facts(
             expression=n.FERPLUS, **({"votes": ()} if params.labels == "votes" else {})
         ),
@@ -51,6 +55,7 @@ def _expressions() -> Iterable[Provider]:
         summary="RAF-DB, basic: 7 expressions.",
         params=p.RafDbParams,
         build=_builder("raf_db"),
+        trial=_trial("raf_db"),
         describe=lambda params: _facts(_TRAIN_TEST, expression=n.RAF_DB),  # noqa: ARG005
     )
     yield Provider(
@@ -58,6 +63,7 @@ def _expressions() -> Iterable[Provider]:
         summary="CK+: posed expressions, grouped by person for folds.",
         params=p.CkPlusParams,
         build=_builder("ck_plus"),
+        trial=_trial("ck_plus"),
         describe=lambda params: _facts(_TRAIN, expression=params.expressions),
     )
 
@@ -68,6 +74,7 @@ def _poses() -> Iterable[Provider]:
         summary="300W-LP: head poses; with AFLW2000 as test, and BIWI.",
         params=p.Pose300WLpParams,
         build=_builder("landmark_pose", "build_300w_lp"),
+        trial=_trial("300w_lp"),
         describe=_describe_300w_lp,
     )
     yield Provider(
@@ -75,6 +82,7 @@ def _poses() -> Iterable[Provider]:
         summary="AFLW2000-3D: head poses, a test set.",
         params=p.Aflw2000Params,
         build=_builder("landmark_pose", "build_aflw2000"),
+        trial=_trial("aflw2000"),
         describe=lambda params: _facts(("test",), pose=()),  # noqa: ARG005
     )
     yield Provider(
@@ -82,6 +90,7 @@ def _poses() -> Iterable[Provider]:
         summary="BIWI Kinect: head poses in 24 sequences of 20 people.",
         params=p.BiwiParams,
         build=_builder("biwi"),
+        trial=_trial("biwi"),
         describe=lambda params: _facts(_TRAIN_TEST if params.test_sequences else _TRAIN, pose=()),
         check=_check_biwi,
     )
@@ -93,6 +102,7 @@ def _people() -> Iterable[Provider]:
         summary="UTKFace: age, gender, race.",
         params=p.UtkFaceParams,
         build=_builder("utkface"),
+        trial=_trial("utkface"),
         describe=lambda params: _facts(_TRAIN, age=(), gender=n.GENDERS, race=n.RACES_UTKFACE),  # noqa: ARG005
     )
     yield Provider(
@@ -100,6 +110,7 @@ def _people() -> Iterable[Provider]:
         summary="FairFace: gender, age group, race.",
         params=p.FairFaceParams,
         build=_builder("fairface"),
+        trial=_trial("fairface"),
         describe=lambda params: _facts(  # noqa: ARG005
             _TRAIN_VAL, gender=n.GENDERS, age_group=n.AGES_FAIRFACE, race=n.RACES_FAIRFACE
         ),
@@ -109,6 +120,7 @@ def _people() -> Iterable[Provider]:
         summary="CelebA: gender and 40 attributes.",
         params=p.CelebAParams,
         build=_builder("celeba"),
+        trial=_trial("celeba"),
         check=_check_celeba,
         describe=lambda params: _facts(_ALL, gender=n.GENDERS, attributes=()),  # noqa: ARG005
     )
@@ -117,6 +129,7 @@ def _people() -> Iterable[Provider]:
         summary="Adience: gender and age group, one of five folds as test.",
         params=p.AdienceParams,
         build=_builder("adience"),
+        trial=_trial("adience"),
         describe=lambda params: _facts(_TRAIN_TEST, gender=n.GENDERS, age_group=n.AGES_ADIENCE),  # noqa: ARG005
     )
 
@@ -128,6 +141,21 @@ def _builder(module: str, function: str = "build") -> Callable[[Any, Any], Any]:
         return getattr(import_module(f"auxlearn_faces.readers.{module}"), function)(params, context)
 
     return build
+
+
+def _trial(layout: str) -> Callable[[], Any]:
+    """Return what makes the conditions of the checks: a small made-up data set in the layout of the real one."""
+
+    def prepare(folder: Path) -> dict[str, str]:
+        written = getattr(import_module("auxlearn_faces.testing"), f"write_{layout}")(folder)
+        return {"path": str(written)}
+
+    def trial() -> Any:
+        from auxlearn.testing import Trial
+
+        return Trial(prepare=prepare)
+
+    return trial
 
 
 def _facts(splits: tuple[str, ...], **targets: tuple[str, ...]) -> DataFacts:
