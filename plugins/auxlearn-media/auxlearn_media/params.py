@@ -10,14 +10,12 @@ from auxlearn_tables import TableParams
 __all__ = [
     "AudioEncoderParams",
     "AudioParams",
-    "ClipParams",
     "EncoderParams",
     "MediaParams",
     "SpectrogramParams",
     "TextParams",
     "VideoNetworkParams",
     "VideoParams",
-    "WordsParams",
 ]
 
 _SECONDS = (
@@ -59,32 +57,17 @@ class SpectrogramParams:
 
 
 @attrs.frozen(kw_only=True)
-class WordsParams:
+class TextParams:
     """Settings of the input `text`: the bytes of a text in UTF-8, uint8 [T]."""
 
+    column: str = option("text", help="Column of the manifest with the text.")
     bytes: int | None = option(
         None, ge=1, help="Length of a row, cut or filled with zeros; null: the whole text, as above."
     )
 
 
 @attrs.frozen(kw_only=True)
-class TextParams(WordsParams):
-    """Settings of the input `text` from a manifest."""
-
-    column: str = option("text", help="Column of the manifest with the text.")
-
-
-@attrs.frozen(kw_only=True)
-class ClipParams:
-    """What is read of picture and sound."""
-
-    video: VideoParams | None = option(None, help="Read the picture, as these settings say; null: not.")
-    audio: AudioParams | None = option(None, help="Read the sound as it is; null: not.")
-    spectrogram: SpectrogramParams | None = option(None, help="Read the sound as a log-mel spectrogram; null: not.")
-
-
-@attrs.frozen(kw_only=True)
-class MediaParams(ClipParams, TableParams):
+class MediaParams(TableParams):
     """Settings of `media`: a manifest as of `table`, with one clip a row and what is read of it.
 
     Examples:
@@ -99,6 +82,9 @@ class MediaParams(ClipParams, TableParams):
     end_column: str | None = option(
         None, help="Column with the second at which a row ends in its file; null: all end with it."
     )
+    video: VideoParams | None = option(None, help="Read the picture, as these settings say; null: not.")
+    audio: AudioParams | None = option(None, help="Read the sound as it is; null: not.")
+    spectrogram: SpectrogramParams | None = option(None, help="Read the sound as a log-mel spectrogram; null: not.")
     text: TextParams | None = option(None, help="Read a text, such as a transcript, from the manifest; null: not.")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import numpy as np
@@ -14,50 +13,34 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from auxlearn.data import DataContext, DataSource, InputShape, TableRow, TableSource, TargetInfo
+from auxlearn.data import DataContext, DataSource, InputShape, TableSource
 from auxlearn.errors import DataError, Problem, SpecError, escape
 from auxlearn_media.decoding import Clip
 from auxlearn_media.params import MediaParams
-from auxlearn_media.readers.params import SetParams
 from auxlearn_media.spectrogram import log_mel
 from auxlearn_tables.build import ManifestRows, read_rows
 
-__all__ = ["ClipSource", "Part", "Row", "build_media"]
+__all__ = ["ClipSource", "Row", "build_media"]
 
 _ANY_SIZE = 8  # given to the table of the rows, which opens no file where the size is known
-
-Params: TypeAlias = MediaParams | SetParams
-
-
-@attrs.frozen(kw_only=True)
-class Part:
-    """What of its file a row shows, and what belongs to it.
-
-    Attributes:
-        start, end: Seconds; an end of infinity is that of the file.
-        text: The text, None for a row without.
-        sound: The real path of the file with the sound, where that is another.
-    """
-
-    start: float = 0.0
-    end: float = math.inf
-    text: str | None = None
-    sound: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """A row as it is read.
+    """What of its file one row shows, and its text.
 
     Attributes:
         file: The real path of the file; None where it cannot be meant, which `check` tells.
         name: The path as the manifest has it.
-        part: What of it is shown.
+        start, end: Seconds; an end of infinity is that of the file.
+        text: The text, None for a row without.
     """
 
     file: str | None
     name: str
-    part: Part
+    start: float
+    end: float
+    text: str | None
 
 
 def build_media(params: MediaParams, context: DataContext) -> ClipSource:
@@ -67,59 +50,47 @@ def build_media(params: MediaParams, context: DataContext) -> ClipSource:
         SpecError: If the settings name nothing to read, or no size for frames.
         DataError: If the manifest is not as the settings say.
     """
+    if params.video is not None and context.size is None:
+        raise SpecError(Problem(where="/size", what="frames need a size", fix='e.g. "size": 112'))
     given = {"start_column": params.start_column, "end_column": params.end_column}
     columns = {setting: name for setting, name in given.items() if name is not None}
     if params.text is not None:
         columns["text/column"] = params.text.column
-    found = read_rows(params, context.root, columns)
-    parts = _parts(found, params)
-    return ClipSource(found.rows, parts, root=found.root, targets=found.targets, params=params, size=context.size)
+    return ClipSource(read_rows(params, context.root, columns), params, context.size or _ANY_SIZE)
 
 
 class ClipSource(DataSource):
-    """Clips, as `auxlearn.data.DataSource`.
+    """The clips of a manifest, as `auxlearn.data.DataSource`.
 
     Labels, splits, groups and files are those of a table of images; what is read of a file is not.
 
     Args:
-        rows: The rows, as of a table.
-        parts: For each row, what of its file it shows.
-        root: The folder that the paths of the rows are relative to.
-        targets: What the rows' targets are.
+        manifest: Its rows.
         params: What is read of them.
         size: Side of the frames in pixels.
-
-    Raises:
-        SpecError: If frames are to be read and have no size.
-        DataError: As `TableSource`.
     """
 
-    def __init__(
-        self,
-        rows: Sequence[TableRow],
-        parts: Sequence[Part],
-        *,
-        root: str | Path,
-        targets: Mapping[str, TargetInfo],
-        params: Params,
-        size: int | None,
-    ) -> None:
-        if params.video is not None and size is None:
-            raise SpecError(Problem(where="/size", what="frames need a size", fix='e.g. "size": 112'))
-        self.params, self.size = params, size or _ANY_SIZE
-        self._table = TableSource(rows, root=root, targets=targets, size=_ANY_SIZE)
+    def __init__(self, manifest: ManifestRows, params: MediaParams, size: int) -> None:
+        self.params, self.size = params, size
+        self._table = TableSource(manifest.rows, root=manifest.root, targets=manifest.targets, size=_ANY_SIZE)
         self.targets, self.splits = self._table.targets, self._table.splits
-        self.inputs = _inputs(params, self.size)
-        own: dict[str, list[tuple[TableRow, Part]]] = {split: [] for split in self.splits}
-        for row, part in zip(rows, parts, strict=True):
-            own[row.split].append((row, part))
-        self.rows = {
-            split: [
-                Row(file=file, name=row.path, part=part)
-                for (row, part), file in zip(own[split], self._table.files(split), strict=True)
+        self.inputs = _inputs(params, size)
+        made = _spans(manifest, params)
+        texts = [None if params.text is None else _cell(cells, params.text.column) for cells in manifest.cells]
+        self.rows: dict[str, list[Row]] = {}
+        for split in self.splits:
+            own = [number for number, row in enumerate(manifest.rows) if row.split == split]
+            files = self._table.files(split)
+            self.rows[split] = [
+                Row(
+                    file=files[index],
+                    name=manifest.rows[number].path,
+                    start=made[number][0],
+                    end=made[number][1],
+                    text=texts[number],
+                )
+                for index, number in enumerate(own)
             ]
-            for split in self.splits
-        }
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`, each decoded when it is asked for."""
@@ -140,7 +111,7 @@ class ClipSource(DataSource):
             alike: dict[tuple[float, float], list[tuple[str, int]]] = {}
             for split, index in places:
                 row = self.rows[split][index]
-                alike.setdefault((row.part.start, row.part.end), []).append((split, index))
+                alike.setdefault((row.start, row.end), []).append((split, index))
             found += [same for same in alike.values() if len(same) > 1]
         return found
 
@@ -151,13 +122,13 @@ class ClipSource(DataSource):
     def name(self, split: str, index: int) -> str:
         """Return the path of the row, as the manifest has it, with its seconds if it is a part of the file."""
         row = self.rows[split][index]
-        start, end = row.part.start, row.part.end
-        return escape(row.name, 200) + ("" if (start, end) == (0.0, math.inf) else f" {start:g}-{end:g} s")
+        part = "" if (row.start, row.end) == (0.0, math.inf) else f" {row.start:g}-{row.end:g} s"
+        return escape(row.name, 200) + part
 
     def fingerprint(self) -> str:
         """Return a hash of the rows, of their labels and files, and of how they are read."""
-        parts = [row.part for split in self.splits for row in self.rows[split]]
-        facts = (self._table.fingerprint(), self.size, self.inputs, self.params, parts)
+        spans = [(row.start, row.end, row.text) for split in self.splits for row in self.rows[split]]
+        facts = (self._table.fingerprint(), self.size, self.inputs, self.params, spans)
         return hashlib.blake2b(repr(facts).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
     def check(self) -> None:
@@ -179,7 +150,7 @@ class ClipSource(DataSource):
 class _Clips(Dataset[Any]):
     """The rows of one split. Holds what reading needs and nothing more, as it travels to the workers."""
 
-    def __init__(self, rows: Sequence[Row], table: Any, params: Params, size: int, *, crops: bool) -> None:
+    def __init__(self, rows: Sequence[Row], table: Any, params: MediaParams, size: int, *, crops: bool) -> None:
         self.rows, self.table, self.params, self.size, self.crops = rows, table, params, size, crops
 
     def __len__(self) -> int:
@@ -187,30 +158,40 @@ class _Clips(Dataset[Any]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.rows[index]
-        item = {**self.table.labels(index), **self._text(row.part.text)}
+        item = {**self.table.labels(index), **self._text(row)}
         if not (self.params.video or self.params.audio or self.params.spectrogram):
             return item
         if row.file is None:
             raise DataError(_problem(escape(row.name, 300), "the file is missing, or not inside of the root"))
         try:
             with Clip(row.file) as clip:
-                item |= self._decoded(clip, row.part)
-            if row.part.sound is not None:
-                with Clip(row.part.sound) as clip:
-                    item |= self._heard(clip, row.part)
+                return item | self._decoded(clip, row)
         except ValueError as error:
             raise DataError(_problem(escape(row.name, 300), f"the file {error}")) from None
-        return item
 
-    def _decoded(self, clip: Clip, part: Part) -> dict[str, Any]:
-        part = attrs.evolve(part, start=self._start(clip, part))
-        video = self.params.video
+    def _decoded(self, clip: Clip, row: Row) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        video, audio, mel = self.params.video, self.params.audio, self.params.spectrogram
+        start = self._start(clip, row)
         if video is not None and clip.has_picture:
-            end = part.end if video.frames is None else min(part.end, part.start + video.frames / video.fps)
-            frames = clip.frames(fps=video.fps, size=self.size, fit=self.params.fit, start=part.start, end=end)
+            end = row.end if video.frames is None else min(row.end, start + video.frames / video.fps)
+            frames = clip.frames(fps=video.fps, size=self.size, fit=self.params.fit, start=start, end=end)
             found["video"] = _repeated(frames, video.frames)
-        return found | (self._heard(clip, part) if part.sound is None else {})
+        if audio is not None and clip.has_sound:
+            found["audio"] = self._sound(clip, row, start, audio.rate, audio.seconds)
+        if mel is not None and clip.has_sound:
+            sound = self._sound(clip, row, start, mel.rate, mel.seconds)
+            found["spectrogram"] = log_mel(sound, rate=mel.rate, mels=mel.mels, n_fft=mel.n_fft, hop=mel.hop)
+        return found
+
+    def _start(self, clip: Clip, row: Row) -> float:
+        """Return where reading begins: of rows of fixed length at random in training, else in the middle."""
+        longest = max((seconds for seconds in _lengths(self.params).values() if seconds is not None), default=None)
+        if longest is None:
+            return row.start
+        spare = max(0.0, min(row.end, clip.duration) - row.start - longest)
+        return row.start + spare * (float(torch.rand(())) if self.crops else 0.5)
+
     def _sound(self, clip: Clip, row: Row, start: float, rate: int, seconds: float | None) -> Tensor:
         end = row.end if seconds is None else min(row.end, start + seconds)
         sound = torch.from_numpy(clip.samples(rate=rate, start=start, end=end))
