@@ -90,6 +90,7 @@ class Windows:
     def count(self, length: int) -> int:
         """Return how many inputs a row of `length` elements makes.
 
+        >>> from auxlearn.data import InputShape
         >>> windows = Windows(form=InputShape(shape=(-1,)), every=2, window=3)
         >>> [windows.count(length) for length in (1, 5, 6, 7)]
         [1, 1, 1, 2]

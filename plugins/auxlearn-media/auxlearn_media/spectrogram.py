@@ -37,7 +37,7 @@ def log_mel(samples: Tensor, *, rate: int, mels: int, n_fft: int, hop: int) -> T
         >>> tone = torch.sin(2 * math.pi * 440 * torch.arange(16000) / 16000)
         >>> made = log_mel(tone, rate=16000, mels=64, n_fft=1024, hop=160)
         >>> made.shape, int(made[0, :, 50].argmax())  # the band whose middle is nearest to 440 Hz
-        (torch.Size([1, 64, 101]), 9)
+        (torch.Size([1, 64, 101]), 8)
     """
     window = torch.hann_window(n_fft)
     spectrum = torch.stft(samples, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
