@@ -20,6 +20,7 @@ from auxlearn.spec.frame import frame_schema
 from auxlearn.spec.schema import params_schema
 from auxlearn.spec.sections import COMPONENTS, PLAIN
 from auxlearn.spec.validation import describe
+from auxlearn.testing import checks_of
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "pages" / "reference"
@@ -44,8 +45,24 @@ def pages() -> dict[Path, str]:
         REFERENCE / "spec.md": _sections(),
         REFERENCE / "components.md": _components(),
         REFERENCE / "commands.md": _commands(),
+        REFERENCE / "testing.md": _checks(),
     }
     return {page: _with_part(page, text) for page, text in parts.items()}
+
+
+def _checks() -> str:
+    """Return a table of the checks of each kind, with those of all kinds first."""
+    known = {kind: checks_of(kind) for kind in HEADINGS}
+    parts = []
+    common = [check for check in known["preset"] if all(check in checks for checks in known.values())]
+    for heading, checks in {"Every component": common, **{HEADINGS[kind]: known[kind] for kind in HEADINGS}}.items():
+        rows = [check for check in checks if heading == "Every component" or check not in common]
+        if rows:
+            lines = [f"| `{check.id}` | {check.level} | {_cell(check.reason)} | {_cell(check.fix)} |" for check in rows]
+            parts.append(
+                "\n".join([f"### {heading}", "", "| Check | | What it asks | If it fails |", "|-|-|-|-|", *lines])
+            )
+    return "\n\n".join(parts) + "\n"
 
 
 def _fenced(language: str, text: str) -> str:

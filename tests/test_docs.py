@@ -163,12 +163,11 @@ def test_every_hook_is_documented_by_its_signature() -> None:
     assert sorted(found) == sorted(name for name in hooks.__all__ if name.startswith("auxlearn_"))
 
 
-@pytest.mark.parametrize("module", ["", "data", "learning", "registry", "results", "errors"])
+@pytest.mark.parametrize("module", ["", "data", "learning", "registry", "results", "errors", "testing"])
 def test_every_public_name_is_in_the_reference(module: str) -> None:
     package = importlib.import_module(f"auxlearn.{module}".rstrip("."))
-    text = (REFERENCE / "python.md").read_text(encoding="utf-8") + (REFERENCE / "plugins.md").read_text(
-        encoding="utf-8"
-    )
+    pages = ("python.md", "plugins.md", "testing.md")
+    text = "".join((REFERENCE / page).read_text(encoding="utf-8") for page in pages)
     entries = {line.rpartition(".")[2] for line in re.findall(r"^::: (\S+)", text, re.MULTILINE)}
     listed = set(re.findall(r"`(\w+)", text))
     whole = f"::: {package.__name__}\n" in text

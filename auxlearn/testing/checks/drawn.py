@@ -20,7 +20,7 @@ from auxlearn.testing.working import draws_at, given_to, work
 __all__ = ["any_settings_work", "any_shapes_work"]
 
 _EXAMPLES = 12
-_OF_DATA = 4  # since each reads files
+_OF_DATA = 3  # since each reads files
 _LARGEST_BATCH, _LEAST_SIDE, _LARGEST_SIDE = 6, 6, 48
 _WORKING: tuple[Kind, ...] = ("pretext_task", "primary_task", "backbone", "augmentation", "balancer")
 

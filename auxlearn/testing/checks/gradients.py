@@ -90,6 +90,8 @@ class _Zeros(nn.Module):
 def _stepped(subject: Subject) -> Bench:
     """Return a component with the gradients of a few batches."""
     bench = subject.bench().train()
+    if subject.kind == "backbone" and not bench.own_parameters():
+        raise NotApplicable("has no parameters")
     for step in range(_STEPS):
         backward(objective(work(subject, bench, given_to(subject, seed=step), draws_at(step))))
     return bench

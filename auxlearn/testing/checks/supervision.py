@@ -108,7 +108,7 @@ def _forms(found: Any) -> str:
 
 @check("primary_task", fix="return a new `MetricCollection` from `metrics`, and update it with labelled rows only")
 def scores_are_sound(subject: Subject) -> None:
-    """Scores are of labelled rows only, begin anew with each `metrics()`, and the first, which is watched, is finite."""
+    """Scores are of labelled rows only, begin anew with each `metrics()`, and the first, the watched one, is finite."""
     bench, batch = subject.bench().eval(), given_to(subject)
     task, features = _task(bench), work(subject, bench, batch, draws_at()).features
     has = torch.arange(len(batch)) % 2 == 0

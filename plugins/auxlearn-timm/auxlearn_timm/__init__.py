@@ -104,7 +104,7 @@ def auxlearn_backbones() -> Iterable[Provider]:
     def trial() -> Any:
         from auxlearn.testing import Trial
 
-        return Trial(params={"model": "resnet10t"}, compiles=True)
+        return Trial(params={"model": "test_resnet"}, compiles=True)
 
     yield Provider(
         name="timm",

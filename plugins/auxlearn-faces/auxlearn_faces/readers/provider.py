@@ -28,24 +28,21 @@ def _expressions() -> Iterable[Provider]:
         name="affectnet",
         summary="AffectNet: 8 or 7 expressions, valence and arousal.",
         params=p.AffectNetParams,
-        build=_builder("affectnet"),
-        trial=_trial("affectnet"),
+        **_reader("affectnet"),
         describe=lambda params: _facts(_TRAIN_VAL, expression=params.expressions, valence=(), arousal=()),
     )
     yield Provider(
         name="fer2013",
         summary="FER2013 (fer2013.csv): 7 expressions, 48 px grey.",
         params=p.Fer2013Params,
-        build=_builder("fer2013"),
-        trial=_trial("fer2013"),
+        **_reader("fer2013"),
         describe=lambda params: _grey_facts(expression=n.FER2013),  # noqa: ARG005
     )
     yield Provider(
         name="ferplus",
         summary="FER+ (fer2013new.csv): FER2013 with ten votes each, 8 expressions.",
         params=p.FerPlusParams,
-        build=_builder("ferplus"),
-        trial=_trial("ferplus"),
+        **_reader("ferplus"),
         describe=lambda params: _grey_facts(
             expression=n.FERPLUS, **({"votes": ()} if params.labels == "votes" else {})
         ),
@@ -54,16 +51,14 @@ def _expressions() -> Iterable[Provider]:
         name="raf_db",
         summary="RAF-DB, basic: 7 expressions.",
         params=p.RafDbParams,
-        build=_builder("raf_db"),
-        trial=_trial("raf_db"),
+        **_reader("raf_db"),
         describe=lambda params: _facts(_TRAIN_TEST, expression=n.RAF_DB),  # noqa: ARG005
     )
     yield Provider(
         name="ck_plus",
         summary="CK+: posed expressions, grouped by person for folds.",
         params=p.CkPlusParams,
-        build=_builder("ck_plus"),
-        trial=_trial("ck_plus"),
+        **_reader("ck_plus"),
         describe=lambda params: _facts(_TRAIN, expression=params.expressions),
     )
 
@@ -73,24 +68,21 @@ def _poses() -> Iterable[Provider]:
         name="pose_300w_lp",
         summary="300W-LP: head poses; with AFLW2000 as test, and BIWI.",
         params=p.Pose300WLpParams,
-        build=_builder("landmark_pose", "build_300w_lp"),
-        trial=_trial("300w_lp"),
+        **_reader("landmark_pose", "300w_lp"),
         describe=_describe_300w_lp,
     )
     yield Provider(
         name="aflw2000",
         summary="AFLW2000-3D: head poses, a test set.",
         params=p.Aflw2000Params,
-        build=_builder("landmark_pose", "build_aflw2000"),
-        trial=_trial("aflw2000"),
+        **_reader("landmark_pose", "aflw2000"),
         describe=lambda params: _facts(("test",), pose=()),  # noqa: ARG005
     )
     yield Provider(
         name="biwi",
         summary="BIWI Kinect: head poses in 24 sequences of 20 people.",
         params=p.BiwiParams,
-        build=_builder("biwi"),
-        trial=_trial("biwi"),
+        **_reader("biwi"),
         describe=lambda params: _facts(_TRAIN_TEST if params.test_sequences else _TRAIN, pose=()),
         check=_check_biwi,
     )
@@ -101,16 +93,14 @@ def _people() -> Iterable[Provider]:
         name="utkface",
         summary="UTKFace: age, gender, race.",
         params=p.UtkFaceParams,
-        build=_builder("utkface"),
-        trial=_trial("utkface"),
+        **_reader("utkface"),
         describe=lambda params: _facts(_TRAIN, age=(), gender=n.GENDERS, race=n.RACES_UTKFACE),  # noqa: ARG005
     )
     yield Provider(
         name="fairface",
         summary="FairFace: gender, age group, race.",
         params=p.FairFaceParams,
-        build=_builder("fairface"),
-        trial=_trial("fairface"),
+        **_reader("fairface"),
         describe=lambda params: _facts(  # noqa: ARG005
             _TRAIN_VAL, gender=n.GENDERS, age_group=n.AGES_FAIRFACE, race=n.RACES_FAIRFACE
         ),
@@ -119,8 +109,7 @@ def _people() -> Iterable[Provider]:
         name="celeba",
         summary="CelebA: gender and 40 attributes.",
         params=p.CelebAParams,
-        build=_builder("celeba"),
-        trial=_trial("celeba"),
+        **_reader("celeba"),
         check=_check_celeba,
         describe=lambda params: _facts(_ALL, gender=n.GENDERS, attributes=()),  # noqa: ARG005
     )
@@ -128,19 +117,24 @@ def _people() -> Iterable[Provider]:
         name="adience",
         summary="Adience: gender and age group, one of five folds as test.",
         params=p.AdienceParams,
-        build=_builder("adience"),
-        trial=_trial("adience"),
+        **_reader("adience"),
         describe=lambda params: _facts(_TRAIN_TEST, gender=n.GENDERS, age_group=n.AGES_ADIENCE),  # noqa: ARG005
     )
 
 
-def _builder(module: str, function: str = "build") -> Callable[[Any, Any], Any]:
-    """Return what builds a data source, importing the module that reads it only then."""
+def _reader(module: str, layout: str = "") -> dict[str, Any]:
+    """Return what builds a data source, importing the module that reads it only then, and its trial.
+
+    Args:
+        module: The module that reads it.
+        layout: Which of the data sets it is, if the module reads several.
+    """
 
     def build(params: Any, context: Any) -> Any:
-        return getattr(import_module(f"auxlearn_faces.readers.{module}"), function)(params, context)
+        home = import_module(f"auxlearn_faces.readers.{module}")
+        return getattr(home, f"build_{layout}" if layout else "build")(params, context)
 
-    return build
+    return {"build": build, "trial": _trial(layout or module)}
 
 
 def _trial(layout: str) -> Callable[[], Any]:
