@@ -21,6 +21,7 @@ from auxlearn.learning.interfaces import View as View
 from auxlearn.learning.motion import Motion as Motion
 from auxlearn.learning.preprocess import Preprocess as Preprocess
 from auxlearn.learning.preprocess import scale_pixels as scale_pixels
+from auxlearn.learning.standardise import Standardise as Standardise
 
 __all__ = [
     "Augmentation",
@@ -40,6 +41,7 @@ __all__ = [
     "PretextTask",
     "PrimaryTask",
     "Shared",
+    "Standardise",
     "StepContext",
     "TaskResult",
     "View",

@@ -24,7 +24,6 @@ from auxlearn_conclugen.provider import auxlearn_pretext_tasks as auxlearn_prete
 if TYPE_CHECKING:
     from auxlearn_conclugen.backbone import GatedEmbedding as GatedEmbedding
     from auxlearn_conclugen.backbone import GatedMultimodal as GatedMultimodal
-    from auxlearn_conclugen.backbone import Standardise as Standardise
     from auxlearn_conclugen.clustering import MultimodalClustering as MultimodalClustering
     from auxlearn_conclugen.clusters import Clusters as Clusters
     from auxlearn_conclugen.clusters import assign as assign
@@ -53,7 +52,6 @@ _HOMES = {
     "MultimodalTask": "multimodal",
     "Projection": "projection",
     "RowQueue": "queue",
-    "Standardise": "backbone",
     "assign": "clusters",
     "corrupt": "simclr",
     "decoder": "reconstruction",
@@ -79,7 +77,6 @@ __all__ = [
     "ProjectionParams",
     "ReconstructionParams",
     "RowQueue",
-    "Standardise",
     "UnitParams",
     "assign",
     "auxlearn_backbones",

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from auxlearn.learning import Backbone, Feature, Features, FeatureShape
+from auxlearn.learning import Backbone, Feature, Features, FeatureShape, Standardise
 
-__all__ = ["GatedEmbedding", "GatedMultimodal", "Standardise"]
+__all__ = ["GatedEmbedding", "GatedMultimodal"]
 
 
 class GatedEmbedding(nn.Module):
@@ -44,35 +44,6 @@ class GatedEmbedding(nn.Module):
         """Return the embedding [N, out] of vectors [N, width]."""
         hidden = F.relu(self.fc1(vectors))
         return F.relu(self.fc2(hidden * torch.sigmoid(self.gate(hidden))))
-
-
-class Standardise(nn.Module):
-    """Subtract the mean of each component and divide by its standard deviation; both are part of the state.
-
-    Args:
-        mean: Of each component.
-        std: Of each component; 0, for one that does not vary, counts as 1.
-
-    Examples:
-        >>> import torch
-        >>> from auxlearn_conclugen import Standardise
-        >>> Standardise((1.0, 1.0), (2.0, 0.0))(torch.tensor([[3.0, 3.0]]))
-        tensor([[1., 2.]])
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        if len(mean) != len(std):
-            raise ValueError(f"`mean` and `std` should be of equal length, found {len(mean)} and {len(std)}.")
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor([one or 1.0 for one in std], dtype=torch.float32))
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Return the standardised vectors."""
-        return (vectors - self.mean) / self.std
 
 
 class GatedMultimodal(Backbone):

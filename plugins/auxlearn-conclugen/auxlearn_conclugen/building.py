@@ -8,8 +8,8 @@ from torch import nn
 
 from auxlearn.data import InputShape
 from auxlearn.errors import Problem, SpecError, nearest
-from auxlearn.learning import BuildContext, FeatureShape
-from auxlearn_conclugen.backbone import GatedEmbedding, GatedMultimodal, Standardise
+from auxlearn.learning import BuildContext, FeatureShape, Standardise
+from auxlearn_conclugen.backbone import GatedEmbedding, GatedMultimodal
 from auxlearn_conclugen.params import GatedMultimodalParams, UnitParams
 
 __all__ = ["build_gated_multimodal"]
@@ -68,7 +68,7 @@ def _standardise(name: str, form: InputShape) -> Standardise:
     if len(form.mean) != form.shape[-1]:
         what = f'the data does not tell the mean and standard deviation of "{name}"'
         raise SpecError(Problem(where="/standardize", what=what, allowed="false"))
-    return Standardise(form.mean, form.std)
+    return Standardise.of(form)
 
 
 def _unknown(where: str, name: str, known: Mapping[str, object]) -> Problem:

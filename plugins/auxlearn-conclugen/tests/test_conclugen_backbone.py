@@ -9,7 +9,7 @@ from torch import nn
 from auxlearn.data import InputShape
 from auxlearn.errors import SpecError
 from auxlearn.learning import BuildContext
-from auxlearn_conclugen import GatedEmbedding, GatedMultimodal, GatedMultimodalParams, Standardise, UnitParams
+from auxlearn_conclugen import GatedEmbedding, GatedMultimodal, GatedMultimodalParams, UnitParams
 from auxlearn_conclugen.provider import build_backbone
 
 WIDTHS = {"video_2d": 4, "video_3d": 3, "audio": 5, "text": 2}
@@ -93,14 +93,6 @@ def test_copies_are_told_by_the_last_dimension():
     form = InputShape(shape=(3, 5), dtype="float32", kind="feature", mean=(0.0,) * 5, std=(1.0,) * 5)
     backbone = build_backbone(GatedMultimodalParams(width=4), BuildContext(inputs={"audio": form}))
     assert backbone.shapes["audio"].source == 5
-
-
-def test_a_component_that_does_not_vary_is_only_centred():
-    one = Standardise((1.0, 2.0), (0.0, 4.0))
-    assert one(torch.tensor([[3.0, 4.0]])).tolist() == [[2.0, 0.5]]
-    assert sorted(one.state_dict()) == ["mean", "std"]
-    with pytest.raises(ValueError, match="found 1 and 2"):
-        Standardise((1.0,), (1.0, 2.0))
 
 
 def test_layers_go_from_input_to_output_and_name_each_parameter_once():

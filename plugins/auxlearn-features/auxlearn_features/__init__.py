@@ -18,7 +18,6 @@ from auxlearn_features.provider import auxlearn_data_sources as auxlearn_data_so
 
 if TYPE_CHECKING:
     from auxlearn_features.backbone import FeaturesBackbone as FeaturesBackbone
-    from auxlearn_features.backbone import Standardise as Standardise
     from auxlearn_features.source import FeatureSource as FeatureSource
     from auxlearn_features.source import FeatureTarget as FeatureTarget
 
@@ -28,7 +27,6 @@ _HOMES = {
     "FeatureSource": "auxlearn_features.source",
     "FeatureTarget": "auxlearn_features.source",
     "FeaturesBackbone": "auxlearn_features.backbone",
-    "Standardise": "auxlearn_features.backbone",
 }
 
 __all__ = [
@@ -38,7 +36,6 @@ __all__ = [
     "FeaturesBackboneParams",
     "FeaturesParams",
     "InputParams",
-    "Standardise",
     "SynthFeaturesParams",
     "auxlearn_backbones",
     "auxlearn_data_sources",

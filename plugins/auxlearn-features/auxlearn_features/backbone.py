@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from auxlearn.data import InputShape
 from auxlearn.errors import Problem, SpecError, escape, nearest
-from auxlearn.learning import Backbone, BuildContext, Feature, Features, FeatureShape
+from auxlearn.learning import Backbone, BuildContext, Feature, Features, FeatureShape, Standardise
 from auxlearn_features.params import FeaturesBackboneParams
 
-__all__ = ["FeaturesBackbone", "Standardise"]
-
-
-class Standardise(nn.Module):
-    """Bring each component of a feature vector to mean 0 and standard deviation 1 of the training rows.
-
-    The statistics are persistent buffers, `mean` and `std`, float32 [width]: they travel with the weights. A component
-    that is constant in training is only centred. Rows that lack the modality hold its mean, and become zeros.
-
-    Args:
-        mean: The mean of each component; with `std` empty where they are not known: nothing is changed then.
-        std: The standard deviation of each component.
-        width: The number of components.
-
-    Examples:
-        >>> import torch
-        >>> from auxlearn_features import Standardise
-        >>> Standardise((1.0, 5.0), (2.0, 0.0), 2)(torch.tensor([[3.0, 6.0]]))
-        tensor([[1., 1.]])
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], width: int) -> None:
-        super().__init__()
-        if {len(mean), len(std)} not in ({0}, {width}):
-            raise ValueError(f"`mean` and `std` should have {width} numbers or none, found {len(mean)}, {len(std)}.")
-        spread = torch.tensor(std or [1.0] * width, dtype=torch.float64).float()
-        self.register_buffer("mean", torch.tensor(mean or [0.0] * width, dtype=torch.float64).float())
-        self.register_buffer("std", torch.where(spread > 0, spread, 1.0))
-
-    @classmethod
-    def of(cls, shape: InputShape) -> Standardise:
-        """Return the module for a modality of this form."""
-        return cls(shape.mean, shape.std, shape.shape[-1])
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Return `vectors` [..., width], standardised, in the precision of the module."""
-        return ((vectors - self.mean) / self.std).to(self.mean.dtype)
+__all__ = ["FeaturesBackbone"]
 
 
 class FeaturesBackbone(Backbone):

@@ -15,7 +15,7 @@ from auxlearn.learning import BuildContext
 from auxlearn.registry import CheckContext, DataFacts
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.progress import Silent
-from auxlearn_features import FeaturesBackbone, FeaturesBackboneParams, Standardise, auxlearn_backbones
+from auxlearn_features import FeaturesBackbone, FeaturesBackboneParams, auxlearn_backbones
 
 (BACKBONE,) = auxlearn_backbones()
 SOUND = InputShape(shape=(3,), dtype="float32", kind="feature", mean=(1.0, 2.0, 3.0), std=(2.0, 0.0, 0.5))
@@ -73,12 +73,6 @@ def test_only_feature_vectors_and_only_those_that_are_asked_for():
     facts = CheckContext(data=DataFacts(inputs={"sound": (3,), "text": (2,)}))
     problems = BACKBONE.check(FeaturesBackboneParams(modalities=("text", "texts", "text")), facts)
     assert [problem.where for problem in problems] == ["/modalities/1", "/modalities/2"]
-
-
-@pytest.mark.parametrize("sizes", [(1, 3), (3, 0), (2, 2)])
-def test_statistics_of_another_width_are_refused(sizes):
-    with pytest.raises(ValueError, match="3 numbers or none"):
-        Standardise((0.0,) * sizes[0], (1.0,) * sizes[1], 3)
 
 
 def test_a_probe_on_raw_features_learns_and_its_model_keeps_the_statistics(tmp_path):
