@@ -51,18 +51,14 @@ def pages() -> dict[Path, str]:
 
 
 def _checks() -> str:
-    """Return a table of the checks of each kind, with those of all kinds first."""
-    known = {kind: checks_of(kind) for kind in HEADINGS}
-    parts = []
-    common = [check for check in known["preset"] if all(check in checks for checks in known.values())]
-    for heading, checks in {"Every component": common, **{HEADINGS[kind]: known[kind] for kind in HEADINGS}}.items():
-        rows = [check for check in checks if heading == "Every component" or check not in common]
-        if rows:
-            lines = [f"| `{check.id}` | {check.level} | {_cell(check.reason)} | {_cell(check.fix)} |" for check in rows]
-            parts.append(
-                "\n".join([f"### {heading}", "", "| Check | | What it asks | If it fails |", "|-|-|-|-|", *lines])
-            )
-    return "\n\n".join(parts) + "\n"
+    """Return a table of all checks of the conformance kit."""
+    found = {check.id: check for kind in HEADINGS for check in checks_of(kind)}
+    lines = ["| Check | Asked of | What it asks | If it fails |", "|-|-|-|-|"]
+    for check in found.values():
+        kinds = "all" if len(check.kinds) == len(HEADINGS) else ", ".join(kind.split("_")[0] for kind in check.kinds)
+        level = "" if check.level == "required" else " (recommended)"
+        lines.append(f"| `{check.id}`{level} | {kinds} | {_cell(check.reason)} | {_cell(check.fix)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _fenced(language: str, text: str) -> str:
