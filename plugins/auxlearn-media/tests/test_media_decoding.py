@@ -169,3 +169,16 @@ def test_a_tone_is_brightest_in_its_band(tone):
 
 def test_silence_is_black():
     assert log_mel(torch.zeros(4000), rate=16000, mels=32, n_fft=512, hop=160).abs().max() == 0
+
+
+def test_loader_workers_hear_the_same():
+    """Torch has one thread in a worker, and all of them in the main process."""
+    samples, threads = torch.randn(80000, generator=torch.Generator().manual_seed(0)), torch.get_num_threads()
+    made = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            made.append(log_mel(samples, rate=16000, mels=128, n_fft=2048, hop=160))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*made)
