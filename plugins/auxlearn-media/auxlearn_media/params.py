@@ -8,6 +8,9 @@ from auxlearn.registry import option
 from auxlearn_tables import TableParams
 
 __all__ = [
+    "AUDIO",
+    "SPECTROGRAM",
+    "VIDEO",
     "AudioEncoderParams",
     "AudioParams",
     "EncoderParams",
@@ -16,12 +19,17 @@ __all__ = [
     "TextParams",
     "VideoNetworkParams",
     "VideoParams",
+    "WordsParams",
 ]
 
 _SECONDS = (
     "Length of a row, cut or filled with silence; null: the whole clip, which can be extracted but not trained on."
 )
 _RATE = "Samples a second; the sound is resampled to it."
+
+VIDEO = "Read the picture, as these settings say; null: not."
+AUDIO = "Read the sound as it is; null: not."
+SPECTROGRAM = "Read the sound as a log-mel spectrogram; null: not."
 
 
 @attrs.frozen(kw_only=True)
@@ -57,13 +65,19 @@ class SpectrogramParams:
 
 
 @attrs.frozen(kw_only=True)
-class TextParams:
+class WordsParams:
     """Settings of the input `text`: the bytes of a text in UTF-8, uint8 [T]."""
 
-    column: str = option("text", help="Column of the manifest with the text.")
     bytes: int | None = option(
         None, ge=1, help="Length of a row, cut or filled with zeros; null: the whole text, as above."
     )
+
+
+@attrs.frozen(kw_only=True)
+class TextParams(WordsParams):
+    """Settings of the input `text` from a manifest."""
+
+    column: str = option("text", help="Column of the manifest with the text.")
 
 
 @attrs.frozen(kw_only=True)
@@ -82,9 +96,9 @@ class MediaParams(TableParams):
     end_column: str | None = option(
         None, help="Column with the second at which a row ends in its file; null: all end with it."
     )
-    video: VideoParams | None = option(None, help="Read the picture, as these settings say; null: not.")
-    audio: AudioParams | None = option(None, help="Read the sound as it is; null: not.")
-    spectrogram: SpectrogramParams | None = option(None, help="Read the sound as a log-mel spectrogram; null: not.")
+    video: VideoParams | None = option(None, help=VIDEO)
+    audio: AudioParams | None = option(None, help=AUDIO)
+    spectrogram: SpectrogramParams | None = option(None, help=SPECTROGRAM)
     text: TextParams | None = option(None, help="Read a text, such as a transcript, from the manifest; null: not.")
 
 

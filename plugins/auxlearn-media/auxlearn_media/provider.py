@@ -8,6 +8,7 @@ from typing import Any
 from auxlearn.errors import Problem
 from auxlearn.registry import CheckContext, Provider, hookimpl
 from auxlearn_media.params import AudioEncoderParams, EncoderParams, MediaParams, VideoNetworkParams
+from auxlearn_media.readers.provider import check_inputs, sets
 from auxlearn_tables.provider import check_table
 
 __all__ = ["auxlearn_backbones", "auxlearn_data_sources"]
@@ -15,7 +16,7 @@ __all__ = ["auxlearn_backbones", "auxlearn_data_sources"]
 
 @hookimpl
 def auxlearn_data_sources() -> Iterable[Provider]:
-    """Offer `media`."""
+    """Offer `media`, and the readers of public sets."""
     yield Provider(
         name="media",
         summary="Video, sound and text: clips named in a CSV or Parquet manifest, with any number of targets.",
@@ -23,6 +24,7 @@ def auxlearn_data_sources() -> Iterable[Provider]:
         build=_build_media,
         check=_check_media,
     )
+    yield from sets()
 
 
 @hookimpl
@@ -49,7 +51,7 @@ def auxlearn_backbones() -> Iterable[Provider]:
 
 
 def _build_media(params: MediaParams, context: Any) -> Any:
-    from auxlearn_media.source import build_media
+    from auxlearn_media.manifest import build_media
 
     return build_media(params, context)
 
@@ -74,7 +76,5 @@ def _build_audio(params: AudioEncoderParams, context: Any) -> Any:
 
 def _check_media(params: MediaParams, context: CheckContext) -> Iterable[Problem]:
     """Find settings that name nothing to read, and targets that are declared against themselves."""
-    if not any((params.video, params.audio, params.spectrogram, params.text)):
-        names = "video, audio, spectrogram, text"
-        yield Problem(what="nothing is to be read of the clips", allowed=names, fix='e.g. "video": {}, "audio": {}')
+    yield from check_inputs(params)
     yield from check_table(params, context)

@@ -1,11 +1,12 @@
-"""`ClipSource`: rows of video, sound and text, read from files that a manifest names."""
+"""`ClipSource`: rows of video, sound and text, read from files that a table names."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -13,84 +14,95 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from auxlearn.data import DataContext, DataSource, InputShape, TableSource
+from auxlearn.data import DataSource, InputShape, TableRow, TableSource, TargetInfo
 from auxlearn.errors import DataError, Problem, SpecError, escape
 from auxlearn_media.decoding import Clip
 from auxlearn_media.params import MediaParams
+from auxlearn_media.readers.params import SetParams
 from auxlearn_media.spectrogram import log_mel
-from auxlearn_tables.build import ManifestRows, read_rows
 
-__all__ = ["ClipSource", "Row", "build_media"]
+__all__ = ["ClipSource", "Part", "Row"]
 
 _ANY_SIZE = 8  # given to the table of the rows, which opens no file where the size is known
+
+Params: TypeAlias = MediaParams | SetParams
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """What of its file a row shows, and what belongs to it.
+
+    Attributes:
+        start, end: Seconds; an end of infinity is that of the file.
+        text: The text, None for a row without.
+        sound: The real path of the file with the sound, where that is another.
+    """
+
+    start: float = 0.0
+    end: float = math.inf
+    text: str | None = None
+    sound: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """What of its file one row shows, and its text.
+    """A row as it is read.
 
     Attributes:
         file: The real path of the file; None where it cannot be meant, which `check` tells.
         name: The path as the manifest has it.
-        start, end: Seconds; an end of infinity is that of the file.
-        text: The text, None for a row without.
+        part: What of it is shown.
     """
 
     file: str | None
     name: str
-    start: float
-    end: float
-    text: str | None
-
-
-def build_media(params: MediaParams, context: DataContext) -> ClipSource:
-    """Return the clips of a manifest.
-
-    Raises:
-        SpecError: If the settings name nothing to read, or no size for frames.
-        DataError: If the manifest is not as the settings say.
-    """
-    if params.video is not None and context.size is None:
-        raise SpecError(Problem(where="/size", what="frames need a size", fix='e.g. "size": 112'))
-    given = {"start_column": params.start_column, "end_column": params.end_column}
-    columns = {setting: name for setting, name in given.items() if name is not None}
-    if params.text is not None:
-        columns["text/column"] = params.text.column
-    return ClipSource(read_rows(params, context.root, columns), params, context.size or _ANY_SIZE)
+    part: Part
 
 
 class ClipSource(DataSource):
-    """The clips of a manifest, as `auxlearn.data.DataSource`.
+    """Clips, as `auxlearn.data.DataSource`.
 
     Labels, splits, groups and files are those of a table of images; what is read of a file is not.
 
     Args:
-        manifest: Its rows.
+        rows: The rows, as of a table.
+        parts: For each row, what of its file it shows.
+        root: The folder that the paths of the rows are relative to.
+        targets: What the rows' targets are.
         params: What is read of them.
         size: Side of the frames in pixels.
+
+    Raises:
+        SpecError: If frames are to be read and have no size.
+        DataError: As `TableSource`.
     """
 
-    def __init__(self, manifest: ManifestRows, params: MediaParams, size: int) -> None:
-        self.params, self.size = params, size
-        self._table = TableSource(manifest.rows, root=manifest.root, targets=manifest.targets, size=_ANY_SIZE)
+    def __init__(
+        self,
+        rows: Sequence[TableRow],
+        parts: Sequence[Part],
+        *,
+        root: str | Path,
+        targets: Mapping[str, TargetInfo],
+        params: Params,
+        size: int | None,
+    ) -> None:
+        if params.video is not None and size is None:
+            raise SpecError(Problem(where="/size", what="frames need a size", fix='e.g. "size": 112'))
+        self.params, self.size = params, size or _ANY_SIZE
+        self._table = TableSource(rows, root=root, targets=targets, size=_ANY_SIZE)
         self.targets, self.splits = self._table.targets, self._table.splits
-        self.inputs = _inputs(params, size)
-        made = _spans(manifest, params)
-        texts = [None if params.text is None else _cell(cells, params.text.column) for cells in manifest.cells]
-        self.rows: dict[str, list[Row]] = {}
-        for split in self.splits:
-            own = [number for number, row in enumerate(manifest.rows) if row.split == split]
-            files = self._table.files(split)
-            self.rows[split] = [
-                Row(
-                    file=files[index],
-                    name=manifest.rows[number].path,
-                    start=made[number][0],
-                    end=made[number][1],
-                    text=texts[number],
-                )
-                for index, number in enumerate(own)
+        self.inputs = _inputs(params, self.size)
+        own: dict[str, list[tuple[TableRow, Part]]] = {split: [] for split in self.splits}
+        for row, part in zip(rows, parts, strict=True):
+            own[row.split].append((row, part))
+        self.rows = {
+            split: [
+                Row(file=file, name=row.path, part=part)
+                for (row, part), file in zip(own[split], self._table.files(split), strict=True)
             ]
+            for split in self.splits
+        }
 
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`, each decoded when it is asked for."""
@@ -111,7 +123,7 @@ class ClipSource(DataSource):
             alike: dict[tuple[float, float], list[tuple[str, int]]] = {}
             for split, index in places:
                 row = self.rows[split][index]
-                alike.setdefault((row.start, row.end), []).append((split, index))
+                alike.setdefault((row.part.start, row.part.end), []).append((split, index))
             found += [same for same in alike.values() if len(same) > 1]
         return found
 
@@ -122,13 +134,13 @@ class ClipSource(DataSource):
     def name(self, split: str, index: int) -> str:
         """Return the path of the row, as the manifest has it, with its seconds if it is a part of the file."""
         row = self.rows[split][index]
-        part = "" if (row.start, row.end) == (0.0, math.inf) else f" {row.start:g}-{row.end:g} s"
-        return escape(row.name, 200) + part
+        start, end = row.part.start, row.part.end
+        return escape(row.name, 200) + ("" if (start, end) == (0.0, math.inf) else f" {start:g}-{end:g} s")
 
     def fingerprint(self) -> str:
         """Return a hash of the rows, of their labels and files, and of how they are read."""
-        spans = [(row.start, row.end, row.text) for split in self.splits for row in self.rows[split]]
-        facts = (self._table.fingerprint(), self.size, self.inputs, self.params, spans)
+        parts = [row.part for split in self.splits for row in self.rows[split]]
+        facts = (self._table.fingerprint(), self.size, self.inputs, self.params, parts)
         return hashlib.blake2b(repr(facts).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
     def check(self) -> None:
@@ -150,7 +162,7 @@ class ClipSource(DataSource):
 class _Clips(Dataset[Any]):
     """The rows of one split. Holds what reading needs and nothing more, as it travels to the workers."""
 
-    def __init__(self, rows: Sequence[Row], table: Any, params: MediaParams, size: int, *, crops: bool) -> None:
+    def __init__(self, rows: Sequence[Row], table: Any, params: Params, size: int, *, crops: bool) -> None:
         self.rows, self.table, self.params, self.size, self.crops = rows, table, params, size, crops
 
     def __len__(self) -> int:
@@ -158,53 +170,63 @@ class _Clips(Dataset[Any]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.rows[index]
-        item = {**self.table.labels(index), **self._text(row)}
+        item = {**self.table.labels(index), **self._text(row.part.text)}
         if not (self.params.video or self.params.audio or self.params.spectrogram):
             return item
         if row.file is None:
             raise DataError(_problem(escape(row.name, 300), "the file is missing, or not inside of the root"))
         try:
             with Clip(row.file) as clip:
-                return item | self._decoded(clip, row)
+                part = attrs.evolve(row.part, start=self._start(clip, row.part))
+                item |= self._seen(clip, part)
+                item |= self._heard(clip, part) if part.sound is None else {}
+            if part.sound is not None:
+                with Clip(part.sound) as clip:
+                    item |= self._heard(clip, part)
         except ValueError as error:
             raise DataError(_problem(escape(row.name, 300), f"the file {error}")) from None
+        return item
 
-    def _decoded(self, clip: Clip, row: Row) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        video, audio, mel = self.params.video, self.params.audio, self.params.spectrogram
-        start = self._start(clip, row)
-        if video is not None and clip.has_picture:
-            end = row.end if video.frames is None else min(row.end, start + video.frames / video.fps)
-            frames = clip.frames(fps=video.fps, size=self.size, fit=self.params.fit, start=start, end=end)
-            found["video"] = _repeated(frames, video.frames)
-        if audio is not None and clip.has_sound:
-            found["audio"] = self._sound(clip, row, start, audio.rate, audio.seconds)
-        if mel is not None and clip.has_sound:
-            sound = self._sound(clip, row, start, mel.rate, mel.seconds)
-            found["spectrogram"] = log_mel(sound, rate=mel.rate, mels=mel.mels, n_fft=mel.n_fft, hop=mel.hop)
-        return found
-
-    def _start(self, clip: Clip, row: Row) -> float:
+    def _start(self, clip: Clip, part: Part) -> float:
         """Return where reading begins: of rows of fixed length at random in training, else in the middle."""
         longest = max((seconds for seconds in _lengths(self.params).values() if seconds is not None), default=None)
         if longest is None:
-            return row.start
-        spare = max(0.0, min(row.end, clip.duration) - row.start - longest)
-        return row.start + spare * (float(torch.rand(())) if self.crops else 0.5)
+            return part.start
+        spare = max(0.0, min(part.end, clip.duration) - part.start - longest)
+        return part.start + spare * (float(torch.rand(())) if self.crops else 0.5)
 
-    def _sound(self, clip: Clip, row: Row, start: float, rate: int, seconds: float | None) -> Tensor:
-        end = row.end if seconds is None else min(row.end, start + seconds)
-        sound = torch.from_numpy(clip.samples(rate=rate, start=start, end=end))
-        return sound if seconds is None else _filled(sound, round(seconds * rate))
-
-    def _text(self, row: Row) -> dict[str, Tensor]:
-        if self.params.text is None or not row.text:
+    def _seen(self, clip: Clip, part: Part) -> dict[str, Tensor]:
+        video = self.params.video
+        if video is None or not clip.has_picture:
             return {}
-        text = torch.from_numpy(np.frombuffer(row.text.encode(), dtype=np.uint8).copy())
-        return {"text": text if self.params.text.bytes is None else _filled(text, self.params.text.bytes)}
+        end = part.end if video.frames is None else min(part.end, part.start + video.frames / video.fps)
+        frames = clip.frames(fps=video.fps, size=self.size, fit=self.params.fit, start=part.start, end=end)
+        return {"video": _repeated(frames, video.frames)}
+
+    def _heard(self, clip: Clip, part: Part) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        audio, mel = self.params.audio, self.params.spectrogram
+        if audio is not None and clip.has_sound:
+            found["audio"] = _sound(clip, part, audio.rate, audio.seconds)
+        if mel is not None and clip.has_sound:
+            sound = _sound(clip, part, mel.rate, mel.seconds)
+            found["spectrogram"] = log_mel(sound, rate=mel.rate, mels=mel.mels, n_fft=mel.n_fft, hop=mel.hop)
+        return found
+
+    def _text(self, text: str | None) -> dict[str, Tensor]:
+        if self.params.text is None or not text:
+            return {}
+        written = torch.from_numpy(np.frombuffer(text.encode(), dtype=np.uint8).copy())
+        return {"text": written if self.params.text.bytes is None else _filled(written, self.params.text.bytes)}
 
 
-def _lengths(params: MediaParams) -> dict[str, float | None]:
+def _sound(clip: Clip, part: Part, rate: int, seconds: float | None) -> Tensor:
+    end = part.end if seconds is None else min(part.end, part.start + seconds)
+    sound = torch.from_numpy(clip.samples(rate=rate, start=part.start, end=end))
+    return sound if seconds is None else _filled(sound, round(seconds * rate))
+
+
+def _lengths(params: Params) -> dict[str, float | None]:
     """Return the seconds of each input that is read of the file, None for the whole clip."""
     video = params.video
     found = {} if video is None else {"video": None if video.frames is None else video.frames / video.fps}
@@ -212,7 +234,7 @@ def _lengths(params: MediaParams) -> dict[str, float | None]:
     return found | {name: one.seconds for name, one in sounds.items() if one is not None}
 
 
-def _inputs(params: MediaParams, size: int) -> dict[str, InputShape]:
+def _inputs(params: Params, size: int) -> dict[str, InputShape]:
     """Return the form of each input; -1 is the length of a whole clip."""
     found: dict[str, InputShape] = {}
     if params.video is not None:
@@ -229,36 +251,6 @@ def _inputs(params: MediaParams, size: int) -> dict[str, InputShape]:
     return found
 
 
-def _spans(manifest: ManifestRows, params: MediaParams) -> list[tuple[float, float]]:
-    """Return from which to which second each row is; DataError for those that are none."""
-    found, problems = [], []
-    for row, cells in zip(manifest.rows, manifest.cells, strict=True):
-        try:
-            start, end = _second(cells, params.start_column, 0.0), _second(cells, params.end_column, math.inf)
-            if not 0 <= start < end:
-                raise ValueError(f"is from second {start:g} to {end:g}")
-            found.append((start, end))
-        except ValueError as error:
-            problems.append(_problem(row.where, f"the row {error}", allowed="numbers, the start before the end"))
-    if problems:
-        raise DataError(problems)
-    return found
-
-
-def _second(cells: Mapping[str, Any], column: str | None, default: float) -> float:
-    cell = None if column is None else cells[column]
-    if cell is None:
-        return default
-    try:
-        return float(cell)
-    except (TypeError, ValueError):
-        raise ValueError(f'has "{escape(cell)}" in the column "{column}"') from None
-
-
-def _cell(cells: Mapping[str, Any], column: str) -> str | None:
-    return None if cells[column] is None else str(cells[column])
-
-
 def _repeated(frames: np.ndarray[Any, Any], length: int | None) -> Tensor:
     """Return `length` frames, cut, or with the last one repeated."""
     if length is not None:
@@ -271,5 +263,5 @@ def _filled(row: Tensor, length: int) -> Tensor:
     return torch.nn.functional.pad(row[:length], (0, length - min(length, len(row))))
 
 
-def _problem(where: str, what: str, allowed: str | None = None) -> Problem:
-    return Problem(where=where, what=what, allowed=allowed, exit_code=4)
+def _problem(where: str, what: str) -> Problem:
+    return Problem(where=where, what=what, exit_code=4)

@@ -13,7 +13,7 @@ from auxlearn.errors import DataError, SpecError
 from auxlearn.registry import discover
 from auxlearn.spec.models import DataKeys
 from auxlearn_media import AudioParams, MediaParams, SpectrogramParams, TextParams, VideoParams
-from auxlearn_media.source import build_media
+from auxlearn_media.manifest import build_media
 from auxlearn_media.testing import write_clip
 
 ROWS = [
