@@ -50,12 +50,13 @@ def run(
     Raises:
         AuxlearnError: With a message for the person who wrote the spec. Nothing was written, unless it says so.
     """
+    # Before torch is imported, for which nobody should wait to be told of a mistake.
+    read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins)
     from auxlearn.chain import Chain, describe_chain, prepare_all, rehearse_all
     from auxlearn.running import describe, train, working
     from auxlearn.training.folder import RunFolder
     from auxlearn.training.session import fabric_of
 
-    read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins)
     runs = read.stages or (read,)
     fabric = fabric_of(runs[0])
     fabric.launch()

@@ -27,7 +27,7 @@ def run_missing(wanted: Sequence[tuple[Path, Path, int]], *, jobs: int = 1) -> l
 def _begin(threads: int) -> None:
     import torch
 
-    from auxlearn.training.devices import keep_freed_memory
+    from auxlearn.training.memory import keep_freed_memory
 
     torch.set_num_threads(threads)
     keep_freed_memory()

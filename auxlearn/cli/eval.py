@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from auxlearn import api
     from auxlearn.evaluation import main_scores, score_names
     from auxlearn.spec.models import Knn
-    from auxlearn.training.devices import keep_freed_memory
+    from auxlearn.training.memory import keep_freed_memory
     from auxlearn.training.recorder import finite_json
 
     keep_freed_memory()

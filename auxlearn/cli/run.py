@@ -29,7 +29,7 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from auxlearn import api
-    from auxlearn.training.devices import keep_freed_memory
+    from auxlearn.training.memory import keep_freed_memory
     from auxlearn.training.progress import make_reporter
 
     keep_freed_memory()

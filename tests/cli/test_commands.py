@@ -93,6 +93,13 @@ def test_light_commands_import_nothing_heavy_and_warn_of_nothing(fresh, args):
     assert done.stdout
 
 
+def test_a_mistake_in_the_spec_of_a_run_is_told_before_anything_heavy_is_imported(fresh):
+    done = fresh("run", "spec.json", "train.epcohs=3", code=IMPORTED)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: /train/epcohs: ")
+    assert done.stderr.endswith("\n[]\n")
+
+
 @pytest.mark.parametrize(
     "module", ["auxlearn", "auxlearn.registry", "auxlearn.spec", "auxlearn.builtin", "auxlearn.errors"]
 )
