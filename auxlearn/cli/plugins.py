@@ -35,6 +35,12 @@ def add(subparsers: Any) -> None:
     checking.add_argument("settings", nargs="*", metavar="key=value", help="settings of the component")
     checking.add_argument("--json", action="store_true", help="print JSON")
     checking.set_defaults(run=run_checks)
+    making = actions.add_parser("new", help="write a plugin of your own to begin with")
+    making.add_argument("name", metavar="NAME", help="what it is called, with or without auxlearn- in front")
+    kinds = ("pretext", "primary", "backbone", "data", "augmentation", "balancer")
+    making.add_argument("--kind", required=True, choices=kinds, help="what it offers")
+    making.add_argument("--out", default=".", metavar="DIR", help="where its folder is made (default: here)")
+    making.set_defaults(run=run_new)
 
 
 def run_checks(args: argparse.Namespace) -> int:
@@ -51,6 +57,20 @@ def run_checks(args: argparse.Namespace) -> int:
     else:
         print("\n\n".join([*map(str, reports), *(_reason(str(one), one.fix) for one in broken)]))
     return 0 if ok else 3
+
+
+def run_new(args: argparse.Namespace) -> int:
+    """Run the action `new`."""
+    from pathlib import Path
+
+    from auxlearn.cli.scaffold import write_plugin
+
+    written = write_plugin(args.name, args.kind, Path(args.out))
+    folder = written[0].parent
+    print(
+        "\n".join([*(f"wrote {file}" for file in written), f"next   cd {folder} && pip install -e '.[test]' && pytest"])
+    )
+    return 0
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""`auxlearn plugins new` writes what passes its own tests, ruff and mypy, and overwrites nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from auxlearn.cli.main import main
+from auxlearn.cli.scaffold import SHAPES
+
+KINDS = tuple(SHAPES)
+CACHE = str(Path(__file__).parents[2] / ".mypy_cache")  # what the repository's own check knows of torch
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("new")
+    for kind in KINDS:
+        assert main(["plugins", "new", f"my-{kind}", "--kind", kind, "--out", str(out)]) == 0
+    return out
+
+
+def call(*command, cwd, **variables):
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_it_writes_a_whole_distribution(written):
+    home = written / "auxlearn-my-pretext"
+    assert sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()) == [
+        ".github/workflows/test.yml",
+        "README.md",
+        "auxlearn_my_pretext/__init__.py",
+        "auxlearn_my_pretext/provider.py",
+        "auxlearn_my_pretext/py.typed",
+        "auxlearn_my_pretext/task.py",
+        "pyproject.toml",
+        "tests/test_my_pretext.py",
+    ]
+    assert not [path for path in home.rglob("*") if path.is_file() and "$" in path.read_text().replace("${{", "")]
+    assert "${{ matrix.python-version }}" in (home / ".github/workflows/test.yml").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ruff_finds_nothing(written, kind):
+    home = written / f"auxlearn-my-{kind}"
+    call(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=home)
+    call(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".", cwd=home)
+
+
+@pytest.mark.slow
+def test_its_tests_pass(written):
+    homes = [written / f"auxlearn-my-{kind}" for kind in KINDS]
+    tests = [str(home / "tests") for home in homes]
+    options = ("-q", "-p", "no:cacheprovider", "-W", "error", "--import-mode=importlib")
+    paths = os.pathsep.join(map(str, homes))
+    out = call(sys.executable, "-m", "pytest", *options, *tests, cwd=written, PYTHONPATH=paths, OMP_NUM_THREADS="1")
+    assert "failed" not in out
+    assert int(out.rsplit("\n", 2)[-2].split(" passed")[0].split()[-1]) > 100
+
+
+@pytest.mark.slow
+def test_mypy_finds_nothing(written):
+    packages = [str(written / f"auxlearn-my-{kind}" / f"auxlearn_my_{kind}") for kind in KINDS]
+    paths = os.pathsep.join(str(written / f"auxlearn-my-{kind}") for kind in KINDS)
+    call(sys.executable, "-m", "mypy", "--strict", "--cache-dir", CACHE, *packages, cwd=written, MYPYPATH=paths)
+
+
+def test_nothing_is_overwritten(written, capsys):
+    before = (written / "auxlearn-my-data" / "README.md").read_text()
+    assert main(["plugins", "new", "my-data", "--kind", "pretext", "--out", str(written)]) == 2
+    assert "auxlearn-my-data: exists already" in capsys.readouterr().err
+    assert (written / "auxlearn-my-data" / "README.md").read_text() == before
+
+
+@pytest.mark.parametrize("name", ["My-Plugin", "../up", "a_b", "1a", "", "class", "auxlearn-", "a--b"])
+def test_odd_names_are_refused(name, tmp_path, capsys):
+    assert main(["plugins", "new", name, "--kind", "pretext", "--out", str(tmp_path)]) == 2
+    assert "is no name of a plugin" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["plugins", "new", "mine", "--kind", "pretext", "--out", str(tmp_path / "file")]) == 8
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_command_offers_every_shape(capsys):
+    with pytest.raises(SystemExit):
+        main(["plugins", "new", "mine", "--kind", "other"])
+    told = capsys.readouterr().err
+    assert [kind for kind in KINDS if kind not in told] == []
