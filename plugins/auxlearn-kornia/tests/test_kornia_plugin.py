@@ -48,6 +48,16 @@ every = pytest.mark.parametrize("name", ["none", "weak", "strong", "simclr"])
 
 
 @every
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_run_in_a_true_precision_has_the_same_images(name, dtype):
+    """Such a run converts every module; images are made before the network converts them."""
+    result, _ = built(name).to(dtype)({"image": pixels()}, draws())
+    exact, _ = built(name)({"image": pixels()}, draws())
+    assert result["image"].dtype == torch.float32
+    torch.testing.assert_close(result["image"], exact["image"], atol=0.02, rtol=0)
+
+
+@every
 def test_gives_images_between_0_and_1_of_the_size(name):
     given = pixels()
     before = given.clone()
