@@ -37,7 +37,6 @@ class FeaturesBackbone(Backbone):
         self.shapes = {
             name: FeatureShape(pooled=shape.shape[-1], source=shape.shape[-1]) for name, shape in inputs.items()
         }
-        self._copies = {name for name, shape in inputs.items() if len(shape.shape) > 1}
 
     @classmethod
     def build(cls, params: FeaturesBackboneParams, context: BuildContext) -> FeaturesBackbone:
@@ -62,5 +61,5 @@ class FeaturesBackbone(Backbone):
         return Features({name: self._one(name, inputs[name]) for name in self.shapes})
 
     def _one(self, name: str, vectors: Tensor) -> Feature:
-        standardised = self.standardise[name](vectors[:, 0] if name in self._copies else vectors)
+        standardised = self.standardise[name](vectors[:, 0] if vectors.ndim == 3 else vectors)
         return Feature(pooled=standardised, source=standardised)

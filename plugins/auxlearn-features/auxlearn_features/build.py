@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from auxlearn.data import DataContext, TargetInfo, column
 from auxlearn.errors import DataError, Problem, escape
@@ -44,6 +47,7 @@ def build_features(params: FeaturesParams, context: DataContext) -> FeatureSourc
         groups=_groups(sheet, params),
         names=_names(sheet, params),
         copies=params.copies,
+        mapped={name: Path(str(array.filename)) for name, array in inputs.items() if isinstance(array, np.memmap)},
     )
 
 

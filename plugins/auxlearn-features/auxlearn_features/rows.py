@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -39,16 +40,17 @@ class FeatureTarget:
 class Vectors:
     """The vectors of one modality: float32 of rows and copies.
 
-    It travels to loader workers: an array that is mapped from a `.npy` file goes as the path of the file.
+    It travels to loader workers: what is mapped from a `.npy` file goes as the path of the file.
 
     Args:
         values: Floats [rows, copies, width].
         counts: How many copies each row has.
         copies: How many an item shows.
+        place: The `.npy` file that `values` are the whole of, if they are mapped from one.
     """
 
-    def __init__(self, values: Array, counts: Array, copies: int) -> None:
-        self.values, self.counts, self.copies = values, counts, copies
+    def __init__(self, values: Array, counts: Array, copies: int, place: Path | None = None) -> None:
+        self.values, self.counts, self.copies, self.place = values, counts, copies, place
 
     def first(self, rows: Array) -> tuple[Tensor, Tensor]:
         """Return the first copies [N, width] or [N, copies, width] of `rows`, and which of them have any, bool [N]."""
@@ -68,14 +70,13 @@ class Vectors:
         return torch.from_numpy(found if self.copies > 1 else found[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        place = str(self.values.filename) if isinstance(self.values, np.memmap) else None
-        return {**self.__dict__, "values": None if place else self.values, "_place": place}
+        # A view of a mapped file does not know which part of it it is: it goes as numbers.
+        return {**self.__dict__, "values": np.asarray(self.values) if self.place is None else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        place = state.pop("_place")
         self.__dict__.update(state)
-        if place is not None:
-            values = np.load(place, mmap_mode="r", allow_pickle=False)
+        if self.place is not None:
+            values = np.load(self.place, mmap_mode="r", allow_pickle=False)
             self.values = values if values.ndim == 3 else values[:, None]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class FeatureSource(DataSource):
         groups: What no split may divide, for each row; None for a row without, or for no groups at all.
         names: What to call each row.
         copies: How many copies an item shows; with more than 1 the inputs have shape (copies, width).
+        mapped: The `.npy` files that vectors are the whole of, mapped into memory: loader workers open them too, where
+            other vectors are sent to them.
 
     Raises:
         DataError: For all rows without any modality, or with numbers that are not finite.
@@ -61,11 +64,12 @@ class FeatureSource(DataSource):
         groups: Sequence[str | None] | None = None,
         names: Sequence[str] | None = None,
         copies: int = 1,
+        mapped: Mapping[str, Path] | None = None,
     ) -> None:
         if not inputs:
             raise ValueError("Parameter `inputs` should have at least one modality, found none.")
         self._arrays = {name: _with_copies(name, array, len(split), copies) for name, array in inputs.items()}
-        self._copies, self._target_values = copies, dict(targets or {})
+        self._copies, self._target_values, self._mapped = copies, dict(targets or {}), dict(mapped or {})
         self.targets = {name: target.info for name, target in self._target_values.items()}
         self.splits = tuple(
             sorted(
@@ -109,7 +113,8 @@ class FeatureSource(DataSource):
         """Return the rows of `split` with drawn copies, or with the first ones."""
         draws = training and any(array.shape[1] > 1 for array in self._arrays.values())
         vectors = {
-            name: Vectors(array, self._surveys[name].counts, self._copies) for name, array in self._arrays.items()
+            name: Vectors(array, self._surveys[name].counts, self._copies, self._mapped.get(name))
+            for name, array in self._arrays.items()
         }
         return (DrawnRows if draws else FixedRows)(vectors, self._target_values, self._rows[split])
 

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auxlearn.data import TargetInfo, prepare
+from auxlearn.data import DataContext, TargetInfo, prepare
 from auxlearn.errors import DataError
 from auxlearn.spec.models import DataKeys, Folds, Split
-from auxlearn_features import FeatureSource, FeatureTarget
+from auxlearn_features import FeatureSource, FeaturesParams, FeatureTarget
+from auxlearn_features.build import build_features
 
 KIND = TargetInfo(kind="class", names=("a", "b"))
 
@@ -185,13 +186,27 @@ def test_the_fingerprint_tells_of_every_change(change):
 
 def test_a_mapped_file_travels_as_its_path(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(200_000, dtype=np.float32).reshape(-1, 2))
-    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
-    data = FeatureSource({"a": mapped}, split=["train"] * len(mapped)).dataset("train")
+    rows = "\n".join(map(str, range(100_000)))
+    (tmp_path / "rows.csv").write_text(f"id\n{rows}\n")
+    params = FeaturesParams(path="rows.csv", inputs=("a",))
+    data = build_features(params, DataContext(root=str(tmp_path))).dataset("train")
     sent = pickle.dumps(data.vectors)
     assert len(sent) < 900_000  # the number of copies of each row, 8 bytes each; not the vectors
     data.vectors = pickle.loads(sent)
     assert data[7]["a"].tolist() == [14, 15]
     assert data.__getitems__([99_999])["a"].tolist() == [[199998, 199999]]
+
+
+@pytest.mark.parametrize("part", [np.s_[10:20], np.s_[:10, 1:3], np.s_[9::-1], np.s_[10:20, None, ::-1]])
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_part_of_a_mapped_file_travels_as_its_numbers(tmp_path, part, raw):
+    whole = np.arange(120, dtype=np.float32).reshape(30, 4)
+    np.save(tmp_path / "a.npy", whole)
+    whole.tofile(tmp_path / "a.raw")
+    file = np.memmap(tmp_path / "a.raw", np.float32, "r", shape=(30, 4)) if raw else np.load(tmp_path / "a.npy", "r")
+    data = FeatureSource({"a": file[part]}, split=["train"] * 10).dataset("train")
+    data.vectors = pickle.loads(pickle.dumps(data.vectors))
+    assert np.array_equal(data.__getitems__(range(10))["a"].numpy(), whole[part].reshape(10, -1))
 
 
 def test_rows_without_anything_or_with_wrong_numbers_are_told_together():
