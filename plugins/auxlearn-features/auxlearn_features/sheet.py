@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from auxlearn_tables.manifest import Cells, read_manifest, require_columns
 from auxlearn_tables.names import split_name
 from auxlearn_tables.targets import targets_of
 
-__all__ = ["Archive", "Sheet", "inputs_of", "read_sheet", "wrong"]
+__all__ = ["UNREADABLE", "Archive", "Sheet", "inputs_of", "read_sheet", "wrong"]
 
 _SPLIT = "{split}"
+
+# What numpy and zipfile raise for files that are damaged, encrypted, or hold something else.
+UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 def wrong(where: Path | str, what: str, **more: Any) -> DataError:
@@ -87,10 +91,10 @@ class Archive:
             raise wrong(path, what) from None
 
     def read(self, name: str, setting: str) -> Array:
-        """Return an array; `setting` is what asks for it.
+        """Return an array with rows, bytes of it as text; `setting` is what asks for it.
 
         Raises:
-            DataError: If there is no such array, or it cannot be read without running code.
+            DataError: If there is no such array, it has no rows, or it cannot be read without running code.
         """
         if name not in self.names:
             what, allowed = f'there is no array "{escape(name)}" (`{setting}`)', escape(", ".join(self.names), 300)
@@ -98,11 +102,17 @@ class Archive:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 found: Array = file[name]
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            if isinstance(found, bytes):
+                raise ValueError("no array")
+            if found.dtype.kind == "S":
+                found = np.char.decode(found, "utf-8")
+        except UNREADABLE as error:
             objects = "Object arrays" in str(error)
             what = "holds Python objects, which could run code" if objects else f"cannot be read ({escape(error, 200)})"
             fix = "save it as numbers, or as text of a fixed length" if objects else None
             raise wrong(self.path, f'the array "{escape(name)}" {what}', fix=fix) from None
+        if not found.ndim:
+            raise wrong(self.path, f'the array "{escape(name)}" is a single value', allowed="one for each row")
         return found
 
     def splits(self, template: str, setting: str) -> tuple[str, ...]:
@@ -170,6 +180,8 @@ def _from_archive(params: FeaturesParams, path: Path) -> Sheet:
             places = (f"{path.name} {split} row {i}" for i in range(count))
             rows += [Cells(place, {n: column[i] for n, column in cells.items()}) for i, place in enumerate(places)]
             named += [split] * count
+    if not rows:
+        raise wrong(path, "it has no rows")
     return Sheet(
         path=path, rows=rows, named=named, splits=[split_name(one, params.splits) for one in named], archive=archive
     )
@@ -198,6 +210,6 @@ def _columns(
 def _cells(array: Array) -> Iterator[Any]:
     """Yield the cells of a column of an array: text, numbers, lists of them; None for NaN, or a list of it."""
     blank = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
-    nothing = np.logical_and.reduce(blank.reshape(len(array), -1), axis=1)
+    nothing = blank.all(axis=tuple(range(1, array.ndim)))
     for cell, none in zip(array.tolist(), nothing.tolist(), strict=True):
         yield None if none or cell == "" else cell

@@ -82,7 +82,7 @@ class FeatureSource(DataSource):
         self._groups = None if groups is None or not any(group is not None for group in groups) else list(groups)
         self._names = None if names is None else list(names)
         self._surveys = {name: survey(array) for name, array in self._arrays.items()}
-        used = np.array([one is not None for one in split])
+        used = np.array([one is not None for one in split], dtype=bool)
         problems = list(_problems(self._surveys, used, self._names or [f"row {row}" for row in range(len(split))]))
         if problems:
             raise DataError(problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from auxlearn.errors import DataError, Problem, escape, nearest
 from auxlearn_features.params import InputParams
-from auxlearn_features.sheet import Sheet, wrong
+from auxlearn_features.sheet import UNREADABLE, Sheet, wrong
 from auxlearn_features.survey import Array
 
 __all__ = ["read_vectors"]
@@ -82,16 +83,19 @@ def _array(sheet: Sheet, name: str, template: str) -> Array:
 def _load(path: Path, *, mapped: bool = False) -> Array:
     """Return the array of a `.npy` file."""
     try:
-        found: Array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        if mapped:
+            return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:  # np.load would open an .npz as well
+            return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         near = nearest(path.name, [p.name for p in path.parent.glob("*.npy")]) if path.parent.is_dir() else None
         raise wrong(path, "there is no such file", meant=near) from None
-    except (OSError, ValueError, EOFError) as error:
-        objects = "Object arrays" in str(error) or "Python objects" in str(error)
-        raise wrong(
-            path, "it holds Python objects, which could run code" if objects else "it is no .npy file"
-        ) from None
-    return found
+    except UNREADABLE as error:
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise wrong(path, "it holds Python objects, which could run code") from None
+        if zipfile.is_zipfile(path):
+            raise wrong(path, "it is an .npz file", fix="name it as `path`, and what is in it as `array`") from None
+        raise wrong(path, f"it is no .npy file ({escape(error, 200)})") from None
 
 
 def _files(sheet: Sheet, templates: Sequence[str], *, strict: bool) -> Array:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +282,78 @@ def test_each_mistake_in_an_archive_has_one_message(root, arrays, params, messag
     with pytest.raises(DataError, match=message) as caught:
         build(archive(root, **arrays), "t.npz", **{"inputs": ("x",), **params})
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"inputs": ("one",)}, r't\.npz: the array "one" is a single value; allowed: one for each row'),
+        ({"targets": ("one",)}, '"one" is a single value'),
+        ({"inputs": {"x": InputParams(array="{split}_x")}}, '"b_x" is a single value'),
+        ({"targets": ("bytes",)}, r'the array "bytes" cannot be read \(\'utf-8\' codec'),
+        ({"targets": ("zip",)}, r'the array "zip" cannot be read \(no array\)'),
+    ],
+)
+def test_arrays_without_rows_or_sense(root, params, message):
+    archive(root, x=SOUND, one=np.float32(1), a_x=SOUND, b_x=np.float32(1), bytes=np.array([b"\xff"] * 4))
+    with zipfile.ZipFile(root / "t.npz", "a") as file:
+        file.writestr("zip.npy", b"nothing")
+    raises_and_is_not_described(root, {"inputs": ("x",), **params}, message)
+
+
+def raises_and_is_not_described(root, params, message):
+    with pytest.raises(DataError, match=message) as caught:
+        build(root, "t.npz", **params)
+    assert len(caught.value.problems) == 1
+    assert FEATURES.describe(FeaturesParams(path=str(root / "t.npz"), **params)) is None
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("target", [(), ("m",)])
+def test_a_damaged_archive(root, at, target):
+    values = np.random.default_rng(0).standard_normal((400, 8))
+    np.savez_compressed(root / "t.npz", x=values, m=np.arange(400))
+    data = bytearray((root / "t.npz").read_bytes())
+    with zipfile.ZipFile(root / "t.npz") as file:
+        length = file.getinfo("x.npy").compress_size
+    place = int(length * at)
+    data[place : place + 200] = bytes(200)
+    (root / "t.npz").write_bytes(data)
+    raises_and_is_not_described(root, {"inputs": ("x",), "targets": target}, r't\.npz: the array "x" cannot be read')
+
+
+def test_an_encrypted_archive(root):
+    archive(root, x=SOUND)
+    data = bytearray((root / "t.npz").read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + place] |= 1
+    (root / "t.npz").write_bytes(data)
+    raises_and_is_not_described(root, {"inputs": ("x",)}, "encrypted")
+
+
+def test_an_archive_in_place_of_an_array(root):
+    np.savez(root / "v_a.npz", x=SOUND)
+    for one in (InputParams(file="v_a.npz"), InputParams(files=("v_{id}.npz",))):
+        with pytest.raises(DataError, match=r"v_a\.npz: it is an \.npz file; fix: name it as `path`"):
+            build(root, inputs={"x": one}, splits={"dev": "val"})
+    (root / "v_a.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(DataError, match=r"v_a\.npz: it is no \.npy file"):
+        build(root, inputs={"x": InputParams(file="v_a.npz")}, splits={"dev": "val"})
+
+
+def test_text_as_bytes(root):
+    split = np.array([b"train", b"train", b"val", b"test"])
+    archive(root, x=SOUND, m=np.array(["é".encode(), b"b", b"", b"b"]), split=split)
+    source = build(root, "t.npz", inputs=("x",), targets=("m",))
+    assert source.splits == ("train", "val", "test")
+    assert source.targets["m"].names == ("b", "é")
+    assert [source.labels(split, "m") for split in source.splits] == [[1, 0], [None], [0]]
+
+
+def test_an_archive_without_rows(root):
+    archive(root, x=SOUND[:0], m=np.zeros((0, 2)))
+    params = {"inputs": ("x",), "targets": {"m": TargetParams(kind="continuous")}}
+    raises_and_is_not_described(root, params, r"t\.npz: it has no rows")
 
 
 def test_an_archive_that_is_none(root):
