@@ -12,11 +12,13 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-__all__ = ["Array", "Flaw", "Statistics", "Survey", "statistics", "survey"]
+__all__ = ["Array", "Flaw", "Statistics", "Survey", "fits", "statistics", "survey"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _BLOCK = 1 << 18  # numbers that are looked at together
+_SINGLE = np.finfo(np.float32)
+_NOISE = 8 * float(_SINGLE.eps)  # what a few roundings to float32 make of a constant, relative to it
 
 
 @attrs.frozen
@@ -34,7 +36,7 @@ class Survey:
     Attributes:
         counts: How many copies each row has, 0 for a row that lacks the modality: int64 [rows].
         digests: A hash of each row's numbers.
-        flaws: The rows with numbers that are not finite.
+        flaws: The rows with numbers that are not finite, or would not be in float32.
     """
 
     counts: Array
@@ -48,6 +50,15 @@ class Statistics:
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+
+def fits(values: Array) -> bool:
+    """Return whether all numbers that are finite are so in float32 too.
+
+    >>> fits(np.array([1e30, np.inf])), fits(np.array([1e300]))
+    (True, False)
+    """
+    return bool((np.isfinite(_single(values)) | ~np.isfinite(values)).all())
 
 
 def survey(values: Array) -> Survey:
@@ -65,7 +76,7 @@ def survey(values: Array) -> Survey:
     """
     counts, digests, flaws = np.zeros(len(values), dtype=np.int64), [], []
     for start, block in _blocks(values, np.arange(len(values))):
-        whole = np.logical_and.reduce(np.isfinite(block), axis=2)
+        whole = np.logical_and.reduce(np.isfinite(_single(block)), axis=2)
         counts[start : start + len(block)] = whole.sum(1)
         for row in np.flatnonzero(~whole.all(1)).tolist():
             what = _flaw(block[row])
@@ -79,7 +90,9 @@ def statistics(values: Array, counts: Array, rows: Array) -> Statistics:
     """Return mean and standard deviation over all copies of those of `rows` that have some.
 
     Blocks are summed in float64 and merged by the update of Chan, Golub & LeVeque ("Algorithms for computing the sample
-    variance", The American Statistician 37(3), 1983). The standard deviation of a constant component is exactly 0.
+    variance", The American Statistician 37(3), 1983). The standard deviation of a constant component is exactly 0; and
+    so is one of at most 1 that is below 8 roundings of float32, 9.5e-7 of the mean: divided by it, mere noise of
+    rounding would become as large as what other components tell. (One above 1 makes noise smaller, not larger.)
 
     Args:
         values: Feature vectors [rows, copies, width].
@@ -96,7 +109,6 @@ def statistics(values: Array, counts: Array, rows: Array) -> Statistics:
     """
     seen, width = 0, values.shape[2]
     mean, squares = np.zeros(width), np.zeros(width)
-    low, high = np.full(width, np.inf), np.full(width, -np.inf)
     rows = rows[counts[rows] > 0]
     for start, block in _blocks(values, rows):
         there = np.arange(values.shape[1]) < counts[rows[start : start + len(block)], None]
@@ -106,20 +118,29 @@ def statistics(values: Array, counts: Array, rows: Array) -> Statistics:
         apart, total = own - mean, seen + len(given)
         mean += apart * (len(given) / total)
         squares += np.einsum("ij,ij->j", spread, spread) + apart**2 * (seen * len(given) / total)
-        low, high, seen = np.minimum(low, given.min(0)), np.maximum(high, given.max(0)), total
+        seen = total
     if not seen:
         return Statistics()
-    constant = low == high
-    std = np.where(constant, 0.0, np.sqrt(squares / seen))
-    return Statistics(tuple(np.where(constant, low, mean).tolist()), tuple(std.tolist()))
+    std = np.sqrt(squares / seen)
+    std[std <= np.clip(_NOISE * np.abs(mean), float(_SINGLE.tiny), 1.0)] = 0.0
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def _single(values: Array) -> Array:
+    """Return `values` as float32, as they are shown: too large ones are infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
 
 
 def _flaw(copies: Array) -> str | None:
     """Return what is wrong with a row that does not have all of its copies, if anything."""
-    absent, whole = (np.logical_and.reduce(flags, axis=1) for flags in (np.isnan(copies), np.isfinite(copies)))
+    finite = np.isfinite(_single(copies))
+    absent, whole = (np.logical_and.reduce(flags, axis=1) for flags in (np.isnan(copies), finite))
     for copy in np.flatnonzero(~absent & ~whole).tolist():
-        place = int(np.flatnonzero(~np.isfinite(copies[copy]))[0])
-        return f"has {copies[copy, place]} as component {place} of copy {copy}"
+        place = int(np.flatnonzero(~finite[copy])[0])
+        found = copies[copy, place]
+        too_large = ", which is too large for float32" if np.isfinite(found) else ""
+        return f"has {found} as component {place} of copy {copy}{too_large}"
     return "lacks a copy before others that it has" if (whole[1:] & absent[:-1]).any() else None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from auxlearn.errors import DataError, Problem, escape, nearest
 from auxlearn_features.params import InputParams
 from auxlearn_features.sheet import UNREADABLE, Sheet, wrong
-from auxlearn_features.survey import Array
+from auxlearn_features.survey import Array, fits
 
 __all__ = ["read_vectors"]
 
@@ -116,6 +116,8 @@ def _files(sheet: Sheet, templates: Sequence[str], *, strict: bool) -> Array:
                 form = f"{vector.dtype} {list(vector.shape)}"
                 allowed = "[width]" if found is None else f"[{found.shape[2]}], as the first one is"
                 problems.append(Problem(where=str(path), what=f"it holds {form}", allowed=allowed, exit_code=4))
+            elif not fits(vector):
+                problems.append(Problem(where=str(path), what="it holds numbers too large for float32", exit_code=4))
             else:
                 found[row, copy] = vector
         if len(problems) >= _MOST:
@@ -165,6 +167,8 @@ def _lists(sheet: Sheet, column: str) -> Array:
     numbers = pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
     if len(shape) < 2 or values.null_count or not numbers:
         raise wrong(sheet.path, f"`{column}` holds {found.type}", allowed="lists of numbers, without gaps in them")
-    made = np.full((len(found), *shape[1:]), np.nan, dtype=np.float32)
-    made[there] = values.to_numpy(zero_copy_only=False).reshape(shape)
+    given = values.to_numpy(zero_copy_only=False)
+    # Numbers that are too large stay as they are, for the survey to tell their row.
+    made = np.full((len(found), *shape[1:]), np.nan, dtype=np.float32 if fits(given) else given.dtype)
+    made[there] = given.reshape(shape)
     return made

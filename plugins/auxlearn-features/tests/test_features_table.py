@@ -232,6 +232,11 @@ def test_rows_and_vectors_keep_together_in_any_order(order):
             r"line 5 \(d\): `v` has inf as component 1 of copy 0; allowed: finite",
         ),
         (
+            {"inputs": {"v": InputParams(file="large.npy")}},
+            r"line 5 \(d\): `v` has 1e\+300 as component 1 of copy 0, which is too large for float32",
+        ),
+        ({"inputs": {"v": InputParams(files=("large_{who}.npy",))}}, r"large_r\.npy: it holds numbers too large"),
+        (
             {"inputs": {"v": InputParams(files=("{who}.npy",))}},
             r"q\.npy: it holds float64 \[3\]; allowed: \[2\], as the first",
         ),
@@ -245,6 +250,8 @@ def test_each_mistake_has_one_message(root, params, message):
     np.save(root / "p.npy", np.zeros(2))
     np.save(root / "q.npy", np.zeros(3))
     np.save(root / "inf.npy", np.where(SOUND == 7, np.inf, SOUND))
+    np.save(root / "large.npy", np.where(SOUND == 7, 1e300, SOUND.astype(np.float64)))
+    np.save(root / "large_r.npy", np.array([0, 1e300]))
     with pytest.raises(DataError, match=message) as caught:
         build(root, **{"splits": {"dev": "val"}, **params})
     assert len(caught.value.problems) == 1
@@ -371,6 +378,7 @@ def test_an_archive_that_is_none(root):
         ([[1.0, None], [1.0, 2.0]], "without gaps"),
         ([1.0, 2.0], "allowed: lists of numbers"),
         ([["a"], ["b"]], "`v` holds"),
+        ([[1.0], [-1e300]], r"row 1: `v` has -1e\+300 as component 0 of copy 0, which is too large for float32"),
     ],
 )
 def test_lists_that_are_no_vectors(root, column, message):
