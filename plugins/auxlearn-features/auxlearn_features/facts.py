@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auxlearn.errors import DataError, PluginError, Problem
 from auxlearn.registry import DataFacts
-from auxlearn_features.names import wrong_names
+from auxlearn_features.names import pointers, wrong_names
 from auxlearn_features.params import FeaturesParams, InputParams
 from auxlearn_features.sheet import inputs_of, read_sheet
 from auxlearn_tables.provider import check_targets
@@ -49,9 +49,9 @@ def problems_of(params: FeaturesParams) -> Iterator[Problem]:
     targets = [target.name for target in targets_of(params)]
     if not inputs:
         yield Problem(where="/inputs", what="there is none", fix='e.g. ["video", "audio"]')
-    yield from wrong_names("/inputs", inputs, targets)
-    for name, one in inputs.items():
-        yield from _wrong_input(f"/inputs/{name}", one, Path(params.path).suffix.lower())
+    yield from wrong_names("/inputs", params.inputs, targets)
+    for name, pointer in pointers("/inputs", params.inputs):
+        yield from _wrong_input(pointer, inputs[name], Path(params.path).suffix.lower())
     yield from check_targets(params)
     if params.group_pattern is not None:
         yield from _wrong_pattern(params)

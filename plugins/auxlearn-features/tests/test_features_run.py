@@ -47,6 +47,12 @@ def test_vectors_are_standardised_and_the_first_of_several_copies_is_read():
         assert (backbone.shapes[name].pooled, backbone.shapes[name].source) == (width, width)
 
 
+def test_a_view_that_shows_one_of_several_copies_is_read_as_it_is():
+    backbone = FeaturesBackbone({"text": TEXT})
+    text = torch.randn(2, 4, 2)
+    assert torch.equal(backbone({"text": text[:, 0]}).only.pooled, backbone({"text": text}).only.pooled)
+
+
 def test_statistics_are_part_of_the_state_and_not_trained():
     backbone = FeaturesBackbone({"sound": SOUND})
     state = backbone.state_dict()

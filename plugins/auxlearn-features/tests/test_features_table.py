@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -19,6 +20,7 @@ from auxlearn.errors import DataError
 from auxlearn.registry import CheckContext, DataFacts
 from auxlearn.spec.models import DataKeys, Split
 from auxlearn_features import FeaturesParams, InputParams, auxlearn_data_sources
+from auxlearn_features.names import RESERVED
 from auxlearn_tables import TargetParams
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -411,12 +413,30 @@ def test_settings_that_contradict_each_other():
         "/targets/n/threshold",
         "/group_pattern",
     ]
+    listed = FeaturesParams(path="t.csv", inputs=("a", "b", "a", "c/d"), targets=("b",))
+    assert [(problem.where, problem.what) for problem in FEATURES.check(listed, CheckContext())] == [
+        ("/inputs/1", 'a target is called "b" too'),
+        ("/inputs/2", '"a" is named twice'),
+        ("/inputs/3", '"c/d" cannot be the name of a modality'),
+    ]
+    slashed = FeaturesParams(path="t.csv", inputs={"a/b~c": InputParams(array="d")})
+    assert [p.where for p in FEATURES.check(slashed, CheckContext())] == ["/inputs/a~1b~0c", "/inputs/a~1b~0c/array"]
     bare = FeaturesParams(path="t.npz", inputs=(), group_pattern="x")
     assert [problem.where for problem in FEATURES.check(bare, CheckContext())] == [
         "/inputs",
         "/group_pattern",
         "/group_pattern",
     ]
+
+
+def test_names_that_a_network_cannot_give_its_parts_are_refused():
+    unusable = {name for name in dir(torch.nn.ModuleDict()) if not name.startswith("_")}
+    assert unusable <= RESERVED
+    for name in (*unusable, "_modules", "__init__", "a.b", "", "1a"):
+        params = FeaturesParams(path="t.csv", inputs={name: InputParams()})
+        (problem,) = FEATURES.check(params, CheckContext())
+        assert "cannot be the name of a modality" in problem.what
+    assert not list(FEATURES.check(FeaturesParams(path="t.csv", inputs=("value", "Sound_2")), CheckContext()))
 
 
 def test_facts_are_told_without_torch_and_only_where_the_place_is_certain(root):
