@@ -27,6 +27,7 @@ __all__ = [
     "error_of",
     "escape",
     "nearest",
+    "pointer",
 ]
 
 _LONGEST = 80
@@ -42,6 +43,15 @@ def escape(text: object, longest: int = _LONGEST) -> str:
     """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."
+
+
+def pointer(*steps: object) -> str:
+    """Return the JSON Pointer (RFC 6901) of these steps, fit for a terminal.
+
+    >>> pointer("inputs", "a/b", 0, "~")
+    '/inputs/a~1b/0/~0'
+    """
+    return "".join("/" + escape(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from auxlearn.registry.discovery import discover as discover
 from auxlearn.registry.hooks import hookimpl as hookimpl
+from auxlearn.registry.names import unusable_name as unusable_name
 from auxlearn.registry.options import Option as Option
 from auxlearn.registry.options import option as option
 from auxlearn.registry.provider import API_VERSION as API_VERSION
@@ -32,4 +33,5 @@ __all__ = [
     "discover",
     "hookimpl",
     "option",
+    "unusable_name",
 ]

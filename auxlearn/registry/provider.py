@@ -74,6 +74,7 @@ class CheckContext:
         batch_size: Rows in one global batch.
         view: For a pretext task, how its views stand to the primary tasks' one; None for everything else.
         rows: For a pretext task, how many rows of a micro-batch it gets on one device, as far as is known.
+        rows_together: The same on all devices, which is what `StepContext.gather` brings together.
     """
 
     data: DataFacts | None = None
@@ -81,6 +82,7 @@ class CheckContext:
     batch_size: int = 1
     view: Arrangements | None = None
     rows: int | None = None
+    rows_together: int | None = None
 
     def missing_input(self, name: str) -> Iterator[Problem]:
         """Yield what is wrong, at `/modality`, if the data is known to have no input `name`."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from auxlearn.errors import AuxlearnError, Problem, escape, nearest
+from auxlearn.errors import AuxlearnError, Problem, escape, nearest, pointer
 from auxlearn.registry import Found, Provider, Registry
 from auxlearn.spec.frame import frame_schema
 from auxlearn.spec.models import Choice
-from auxlearn.spec.pointers import Path, pointer
+from auxlearn.spec.pointers import Path
 from auxlearn.spec.schema import section_schema
 from auxlearn.spec.sections import COMPONENTS, PLAIN, Section
 from auxlearn.spec.structure import structure
@@ -44,7 +44,7 @@ class Selected:
             params=self.params,
             distribution=self.found.distribution,
             version=self.found.version,
-            pointer=pointer(self.path),
+            pointer=pointer(*self.path),
             keys=self.keys,
         )
 
@@ -69,7 +69,7 @@ class Assembly:
 
     def add(self, path: Path, problem: Problem) -> None:
         """Add a problem at `path`."""
-        self.problems.append((path, attrs.evolve(problem, where=pointer(path))))
+        self.problems.append((path, attrs.evolve(problem, where=pointer(*path))))
 
     def valid(self, *names: str) -> bool:
         """Return whether these sections are there as far as they must be, and nothing is wrong with them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from auxlearn.errors import Problem, escape, nearest
-from auxlearn.registry import CheckContext, DataFacts
+from auxlearn.registry import CheckContext, DataFacts, unusable_name
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, InitFrom, OptimizerKeys, TrainKeys
 from auxlearn.spec.pointers import Path, parse
@@ -48,6 +48,11 @@ def _check_tasks(assembly: Assembly) -> Found:
     if isinstance(primary, dict) and isinstance(pretext, dict):
         for name in primary.keys() & pretext.keys():
             yield ("pretext", name), Problem(what="a primary task has the same name", fix="rename one of them")
+        for section, tasks in (("primary", primary), ("pretext", pretext)):
+            for name in tasks:
+                why = unusable_name(name)
+                if why is not None:
+                    yield (section, name), Problem(what=f'a task cannot be called "{escape(name)}": {why}')
 
 
 def _check_distributions(assembly: Assembly) -> Found:
@@ -92,10 +97,11 @@ def _context_of(item: Selected, context: CheckContext, assembly: Assembly) -> Ch
     if not isinstance(keys, Arrangement):
         return context
     train: TrainKeys = assembly.plain.get("train", TrainKeys())
-    rows = joint_rows(assembly) // (train.devices * train.nodes * train.accumulate)
+    devices = train.devices * train.nodes
+    each = max(1, round(keys.portion * (joint_rows(assembly) // (devices * train.accumulate))))
     view = keys.view or item.found.provider.view
     size = None if context.size is None else max(1, int(context.size * keys.resolution))
-    return attrs.evolve(context, view=view, size=size, rows=max(1, round(keys.portion * rows)))
+    return attrs.evolve(context, view=view, size=size, rows=each, rows_together=each * devices)
 
 
 def _check_neighbours(keys: EvaluateKeys, facts: DataFacts) -> Found:

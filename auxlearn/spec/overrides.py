@@ -6,8 +6,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from auxlearn.errors import Problem, escape, nearest
-from auxlearn.spec.pointers import parse, pointer, show
+from auxlearn.errors import Problem, escape, nearest, pointer
+from auxlearn.spec.pointers import parse, show
 from auxlearn.spec.reading import parse_value
 
 __all__ = ["apply_overrides"]
@@ -69,7 +69,7 @@ def _set(document: dict[str, Any], whole: Any, steps: Sequence[str], value: Any)
 
 
 def _no_place(here: Any, steps: Sequence[str], depth: int) -> Problem:
-    where = pointer(steps[:depth])
+    where = pointer(*steps[:depth])
     if isinstance(here, list):
         known = [
             str(item["name"]) if isinstance(item, dict) and "name" in item else str(i) for i, item in enumerate(here)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from auxlearn.errors import Problem, escape
 
-__all__ = ["Path", "in_document_order", "parse", "pointer", "show"]
+__all__ = ["Path", "in_document_order", "parse", "show"]
 
 # The keys and indices that lead to a place in a document.
 Path = tuple[str | int, ...]
-
-
-def pointer(path: Sequence[str | int]) -> str:
-    """Return the JSON Pointer of `path`.
-
-    >>> pointer(("a/b", 0, "~"))
-    '/a~1b/0/~0'
-    """
-    return "".join("/" + escape(str(step)).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def parse(text: str) -> tuple[str, ...]:

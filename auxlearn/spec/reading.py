@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import attrs
 
-from auxlearn.errors import Problem, SpecError, escape
-from auxlearn.spec.pointers import Path, pointer, show
+from auxlearn.errors import Problem, SpecError, escape, pointer
+from auxlearn.spec.pointers import Path, show
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "read"]
 
@@ -209,7 +209,7 @@ def _plain(value: Any, path: Path, problems: list[tuple[Path, Problem]]) -> Any:
     if value is None or type(value) is bool or (type(value) is int and abs(value) <= _MAX_INTEGER):
         return value
     if len(path) > MAX_DEPTH:
-        where = pointer(path[:4]) + "/..."
+        where = pointer(*path[:4]) + "/..."
         raise SpecError(Problem(where=where, what="is nested too deeply", allowed=f"{MAX_DEPTH} levels"))
     if isinstance(value, Mapping):
         return _plain_object(value, path, problems)
@@ -222,7 +222,7 @@ def _plain(value: Any, path: Path, problems: list[tuple[Path, Problem]]) -> Any:
     if type(value) is float and math.isfinite(value):
         return value
     strange = value if isinstance(value, _Strange) else _strange(value)
-    problems.append((path, Problem(where=pointer(path), what=strange.what, allowed=strange.allowed)))
+    problems.append((path, Problem(where=pointer(*path), what=strange.what, allowed=strange.allowed)))
     return None
 
 
@@ -239,14 +239,14 @@ def _plain_object(value: Mapping[Any, Any], path: Path, problems: list[tuple[Pat
     for key, item in value.items():
         if not isinstance(key, str):
             what = f"{escape(repr(key))} is no key of JSON"
-            problems.append((path, Problem(where=pointer(path), what=what, allowed="strings")))
+            problems.append((path, Problem(where=pointer(*path), what=what, allowed="strings")))
             continue
         _plain_text(key, (*path, key), problems)
         plain[key] = _plain(item, (*path, key), problems)
     if isinstance(value, _Repeated):
         for key, values in value.repeated.items():
             what = f"the key stands {len(values)} times, with " + " and ".join(_sample(v) for v in values[:3])
-            problems.append(((*path, key), Problem(where=pointer((*path, key)), what=what, fix="keep one of them")))
+            problems.append(((*path, key), Problem(where=pointer(*path, key), what=what, fix="keep one of them")))
     return plain
 
 
@@ -256,6 +256,6 @@ def _sample(value: Any) -> str:
 
 def _plain_text(value: str, path: Path, problems: list[tuple[Path, Problem]]) -> str | None:
     if any("\ud800" <= character <= "\udfff" for character in value):
-        problems.append((path, Problem(where=pointer(path), what=f"{show(value)} holds half of a surrogate pair")))
+        problems.append((path, Problem(where=pointer(*path), what=f"{show(value)} holds half of a surrogate pair")))
         return None
     return value

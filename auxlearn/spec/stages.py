@@ -10,10 +10,10 @@ from typing import Any
 
 import attrs
 
-from auxlearn.errors import Problem, escape, nearest
+from auxlearn.errors import Problem, escape, nearest, pointer
 from auxlearn.spec.merge import merge
 from auxlearn.spec.models import STAGE_NAME, TrainKeys
-from auxlearn.spec.pointers import Path, pointer
+from auxlearn.spec.pointers import Path
 from auxlearn.spec.validation import problems_of, validator_for
 
 __all__ = ["STAGES", "Part", "check_devices", "check_sources", "expand_stages", "gather"]
@@ -92,7 +92,7 @@ def expand_stages(document: Mapping[str, Any], *, recorded: bool = False) -> tup
         first, problems = Part(document=dict(document)), []
         if not recorded:
             problems = list(_stage_of_none(first, "this spec has no stages"))
-        return [first], [(path, attrs.evolve(problem, where=pointer(path))) for path, problem in problems]
+        return [first], [(path, attrs.evolve(problem, where=pointer(*path))) for path, problem in problems]
     stages = document[_KEY]
     problems = list(problems_of(validator_for(STAGES), stages, (_KEY,)))
     base = {key: value for key, value in document.items() if key != _KEY}
@@ -103,7 +103,7 @@ def expand_stages(document: Mapping[str, Any], *, recorded: bool = False) -> tup
             problems += [((_KEY, number, *path), problem) for path, problem in _misfits(patch, before)]
             parts.append(_part(base, patch, number, before))
     problems += _stage_of_none(parts[0], "the first stage has none before it") if parts else ()
-    return parts, [(path, attrs.evolve(problem, where=pointer(path))) for path, problem in problems]
+    return parts, [(path, attrs.evolve(problem, where=pointer(*path))) for path, problem in problems]
 
 
 def gather(parts: Sequence[Part], found: Sequence[Placed]) -> Placed:
@@ -113,16 +113,25 @@ def gather(parts: Sequence[Part], found: Sequence[Placed]) -> Placed:
         parts: The runs.
         found: The problems of each, with their paths in its document.
     """
-    gathered: Placed = []
+    gathered: dict[tuple[Path, Problem], list[str]] = {}
     for part, problems in zip(parts, found, strict=True):
         for path, problem in problems:
             everywhere = all((path, problem) in other for other in found) and not any(p.wrote(path) for p in parts)
             place = path if everywhere else part.place(path)
-            what = problem.what
+            stages = gathered.setdefault((place, problem), [])
             if place == path and not everywhere and part.stage is not None:
-                what = f'{what} (in the stage "{escape(part.stage)}")'
-            gathered.append((place, attrs.evolve(problem, where=pointer(place), what=what)))
-    return gathered
+                stages.append(f'"{escape(part.stage)}"')
+    return [
+        (place, attrs.evolve(problem, where=pointer(*place), what=problem.what + _in_stages(stages)))
+        for (place, problem), stages in gathered.items()
+    ]
+
+
+def _in_stages(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    several = f"s {', '.join(names[:-1])} and" if len(names) > 1 else ""
+    return f" (in the stage{several} {names[-1]})"
 
 
 def check_sources(parts: Sequence[Part], plain: Sequence[Mapping[str, Any]]) -> Placed:
@@ -142,7 +151,7 @@ def check_sources(parts: Sequence[Part], plain: Sequence[Mapping[str, Any]]) -> 
             path = part.place(("init_from",))
             what = f'the best weights of the stage "{source.stage}" are not kept'
             fix = '"which": "last", or "keep_best": true in "checkpoint" of that stage'
-            problems.append((path, Problem(where=pointer(path), what=what, fix=fix)))
+            problems.append((path, Problem(where=pointer(*path), what=what, fix=fix)))
     return problems
 
 
@@ -155,7 +164,7 @@ def check_devices(parts: Sequence[Part], trains: Sequence[TrainKeys | None]) -> 
             if getattr(train, key) != getattr(first, key):
                 path = part.place(("train", key))
                 what = f'the stage "{part.stage}" has another `{key}` than the first'
-                problems.append((path, Problem(where=pointer(path), what=what, fix="give it once, for all stages")))
+                problems.append((path, Problem(where=pointer(*path), what=what, fix="give it once, for all stages")))
     return problems
 
 

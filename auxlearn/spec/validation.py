@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from auxlearn.errors import Problem, escape, nearest
-from auxlearn.spec.pointers import Path, pointer, show
+from auxlearn.errors import Problem, escape, nearest, pointer
+from auxlearn.spec.pointers import Path, show
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -105,7 +105,7 @@ def _names(_: Validator, names: Mapping[str, str], instance: Any, __: Mapping[st
 
 
 def _problem(error: Any, place: Path, root: Any) -> Problem:
-    keyword, where = error.validator, pointer(place)
+    keyword, where = error.validator, pointer(*place)
     if keyword == "additionalProperties" and error.validator_value is False:
         return _unknown_key(error.message, list(error.instance.get("properties", {})), where)
     if keyword == "required":

@@ -18,6 +18,13 @@ def test_no_task(small, registry):
     assert load_spec(small, registry=registry).primary == {}
 
 
+@pytest.mark.parametrize("section", ["primary", "pretext"])
+def test_a_task_that_is_called_like_something_of_torch(section, small, registry):
+    small[section] = {"values": {"type": "emotion" if section == "primary" else "puzzle"}}
+    problem = problems(small, registry)[f"/{section}/values"]
+    assert problem.what == 'a task cannot be called "values": torch uses this name itself'
+
+
 def test_all_weights_zero(small, registry):
     small["primary"]["emotion"]["weight"] = 0
     small["pretext"] = {"puzzle": {"type": "puzzle", "weight": {"start": 0, "end": 0}}}

@@ -115,6 +115,12 @@ def test_a_mistake_of_the_base_that_only_some_stages_have_names_them() -> None:
         optimizer={"lr_scale": {"primary.kind": 2}},
     )
     monitor, scale = problems(document)
+    two = chain(
+        PRETRAIN, {"name": "again", "primary": None}, {"name": "last"}, optimizer={"lr_scale": {"primary.kind": 2}}
+    )
+    assert problems(two) == [
+        ("/optimizer/lr_scale/primary.kind", 'there is no part "primary.kind" (in the stages "pretrain" and "again")')
+    ]
     assert monitor == ("/evaluate/monitor/metric", 'there is no task "kind" (in the stage "pretrain")')
     assert scale == ("/optimizer/lr_scale/primary.kind", 'there is no part "primary.kind" (in the stage "pretrain")')
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from torch import nn
 
 from auxlearn.data import InputShape
-from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.errors import Problem, SpecError, nearest, pointer
 from auxlearn.learning import BuildContext, FeatureShape, Standardise
 from auxlearn_conclugen.backbone import GatedEmbedding, GatedMultimodal
+from auxlearn_conclugen.joins import wrong_joins
 from auxlearn_conclugen.params import GatedMultimodalParams, UnitParams
 
 __all__ = ["build_gated_multimodal"]
@@ -33,7 +34,7 @@ def build_gated_multimodal(params: GatedMultimodalParams, context: BuildContext)
     }
     for name in params.units:
         if name not in modalities:
-            raise SpecError(_unknown(f"/units/{name}", name, modalities))
+            raise SpecError(_unknown(pointer("units", name), name, modalities))
     units = {
         name: _unit(params.units.get(name, UnitParams()), shape.source or 0, params.width)
         for name, shape in shapes.items()
@@ -45,10 +46,9 @@ def build_gated_multimodal(params: GatedMultimodalParams, context: BuildContext)
 
 def _modalities(params: GatedMultimodalParams, features: Mapping[str, InputShape]) -> dict[str, tuple[str, ...]]:
     """Return the inputs of each modality, those that the spec names or else all, joined ones at their first part."""
-    for name, parts in params.join.items():
-        for place, part in enumerate(parts):
-            if part not in features:
-                raise SpecError(_unknown(f"/join/{name}/{place}", part, features))
+    wrong = list(wrong_joins(params.join, features))
+    if wrong:
+        raise SpecError(wrong)
     home = {part: name for name, parts in params.join.items() for part in parts}
     everything = dict.fromkeys(home.get(name, name) for name in features)
     known = {**{name: (name,) for name in features}, **{name: tuple(parts) for name, parts in params.join.items()}}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
 
-import attrs
 from torch import nn
 
 from auxlearn.errors import Problem, SpecError
@@ -79,10 +78,18 @@ def shared_projection(params: ProjectionParams, context: BuildContext, modalitie
     }
     before = context.shared_modules.get(params.name)
     if before is not None and before.arguments != wanted:
-        names = attrs.fields_dict(ProjectionParams)
-        differing = [key for key, value in wanted.items() if before.arguments.get(key) != value]
-        where = {"out": "width", "width": "name"}.get(differing[0], differing[0])
-        what = f'a task before shares the module "{params.name}" with other settings: {before.arguments}, here {wanted}'
-        fix = "give both tasks the same settings, or another name to one of them"
-        raise SpecError(Problem(where=f"/projection/{where if where in names else 'name'}", what=what, fix=fix))
+        raise SpecError(list(_differences(params.name, before.arguments, wanted)))
     return context.shared(params.name, Projection, **wanted)
+
+
+def _differences(name: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield each setting in which two tasks want the module that they share to differ."""
+    fix = "give both tasks the same, or another `name` to one of the projections"
+    for key in wanted:
+        if before.get(key) == wanted[key]:
+            continue
+        # What the module calls its input is the width of the representation, which is nothing of the projection.
+        setting = {"out": "width", "width": "name"}.get(key, key)
+        of = "representations of width" if key == "width" else f"`{setting}`"
+        what = f'the projection "{name}" has {of} {before.get(key)} in an earlier task, and {wanted[key]} here'
+        yield Problem(where=f"/projection/{setting}", what=what, fix=fix)

@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
-from auxlearn.errors import Problem, SpecError, nearest
+from auxlearn.errors import Problem, SpecError, nearest, pointer
 from auxlearn.registry import CheckContext, Provider, hookimpl
+from auxlearn_conclugen.joins import wrong_joins
 from auxlearn_conclugen.params import (
     ClusteringParams,
     ContrastiveParams,
@@ -26,15 +27,7 @@ __all__ = ["auxlearn_backbones", "auxlearn_presets", "auxlearn_pretext_tasks"]
 def check_backbone(params: GatedMultimodalParams, context: CheckContext) -> Iterator[Problem]:
     """Find what the schema cannot say: names that are no inputs, or stand for two things."""
     known = [name for name, shape in context.data.inputs.items() if len(shape) < 3] if context.data else []
-    for name, parts in params.join.items():
-        if name in known:
-            what = f'"{name}" is an input of the data, and cannot be the name of a modality that others make up'
-            yield Problem(where=f"/join/{name}", what=what, fix="choose another name")
-        for place, part in enumerate(parts):
-            if known and part not in known:
-                yield _unknown(f"/join/{name}/{place}", part, known, "the data has no feature")
-            if part in parts[:place]:
-                yield Problem(where=f"/join/{name}/{place}", what=f'"{part}" is there twice')
+    yield from wrong_joins(params.join, known)
     names = [*known, *params.join] if known else []
     if known and params.modalities is None:
         joined = {part for parts in params.join.values() for part in parts}
@@ -46,7 +39,7 @@ def check_backbone(params: GatedMultimodalParams, context: CheckContext) -> Iter
     for name in params.units:
         of = list(params.modalities or names)
         if of and name not in of:
-            yield _unknown(f"/units/{name}", name, of, "the backbone has no modality")
+            yield _unknown(pointer("units", name), name, of, "the backbone has no modality")
 
 
 def check_task(params: Any, context: CheckContext) -> Iterator[Problem]:
@@ -67,10 +60,11 @@ def check_contrastive(params: ContrastiveParams, context: CheckContext) -> Itera
 def check_clustering(params: ClusteringParams, context: CheckContext) -> Iterator[Problem]:
     """Find more clusters than rows."""
     yield from check_task(params, context)
-    if params.clusters > context.batch_size:
-        what = f"there are {params.clusters} clusters, but {context.batch_size} rows in a step"
-        fix = "raise `train.batch_size` or lower `clusters`"
-        yield Problem(where="/clusters", what=what, allowed=f"at most {context.batch_size}", fix=fix)
+    rows = context.batch_size if context.rows_together is None else context.rows_together
+    if params.clusters > rows:
+        what = f"there are {params.clusters} clusters, but {rows} rows in a micro-batch, which is clustered on its own"
+        fix = "lower `clusters` or `train.accumulate`, or raise `train.batch_size` or `portion`"
+        yield Problem(where="/clusters", what=what, allowed=f"at most {rows}", fix=fix)
 
 
 def check_reconstruction(params: ReconstructionParams, context: CheckContext) -> Iterator[Problem]:

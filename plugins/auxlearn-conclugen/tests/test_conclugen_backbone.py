@@ -137,7 +137,9 @@ def test_bf16_autocast_and_float64():
     ("params", "message"),
     [
         ({"modalities": ("audi",)}, r'/modalities/0: .*"audi"; allowed: .*; did you mean "audio"\?'),
-        ({"join": {"video": ("video_2d", "video_4d")}}, '/join/video/1: there is no feature "video_4d"'),
+        ({"join": {"video": ("video_2d", "video_4d")}}, '/join/video/1: the data has no feature "video_4d"'),
+        ({"join": {"audio": ("video_2d", "video_3d")}}, '/join/audio: "audio" is an input of the data'),
+        ({"join": {"a": ("video_2d",), "b": ("video_2d",)}}, '/join/b/0: "video_2d" is part of "a" already'),
         ({"units": {"sound": UnitParams()}}, '/units/sound: there is no feature "sound"'),
     ],
 )

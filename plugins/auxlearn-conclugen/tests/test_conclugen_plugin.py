@@ -129,9 +129,13 @@ def test_contrast_wants_two_modalities_and_two_rows():
 def test_clusters_want_rows():
     assert problems("multimodal_clustering", CheckContext(batch_size=32)) == []
     (problem,) = problems("multimodal_clustering", CheckContext(batch_size=16))
-    assert problem.startswith(
-        "/clusters: there are 32 clusters, but 16 rows in a step; allowed: at most 16; fix: raise"
+    assert problem.startswith("/clusters: there are 32 clusters, but 16 rows in a micro-batch")
+    assert problem.endswith(
+        "allowed: at most 16; fix: lower `clusters` or `train.accumulate`, or raise `train.batch_size` or `portion`"
     )
+    # Several devices cluster together what each of them gets.
+    assert problems("multimodal_clustering", CheckContext(batch_size=64, rows=16, rows_together=32)) == []
+    assert problems("multimodal_clustering", CheckContext(batch_size=64, rows=16, rows_together=16)) == [problem]
 
 
 def test_the_backbone_knows_the_names_of_the_data():
@@ -146,7 +150,13 @@ def test_the_backbone_knows_the_names_of_the_data():
     (problem,) = found(join={"audio": ("video_2d",)})
     assert problem.startswith('/join/audio: "audio" is an input of the data')
     (problem,) = found(join={"video": ("video_2d", "video_2d")})
-    assert problem == '/join/video/1: "video_2d" is there twice'
+    assert problem == '/join/video/1: "video_2d" is part of "video" already; fix: join each input once'
+    (problem,) = found(join={**both, "more": ("video_3d", "audio")})
+    assert problem == '/join/more/0: "video_3d" is part of "video" already; fix: join each input once'
+    (problem,) = found(join={"values": ("video_2d", "video_3d")})
+    assert problem == '/join/values: a modality cannot be called "values": torch uses this name itself'
+    (problem,) = found(join={"a/b.c": ("video_2d", "video_3d")})
+    assert problem == '/join/a~1b.c: a modality cannot be called "a/b.c": there is a dot in it'
     (problem,) = found(join=both, modalities=("vide", "audio"))
     assert problem.startswith('/modalities/0: neither the data nor `join` has a modality "vide"; allowed: ')
     (problem,) = found(join=both, units={"video_2d": UnitParams()})
@@ -183,7 +193,9 @@ def test_two_tasks_share_a_projection_of_the_same_name():
 )
 def test_a_clash_over_a_shared_projection_is_one_message(projection, where):
     given = spec({"pretext": {"cluster": {"projection": projection}}})
-    with pytest.raises(SpecError, match=rf"/pretext/cluster/projection/{where}: .*other settings") as caught:
+    with pytest.raises(
+        SpecError, match=rf"/pretext/cluster/projection/{where}: the projection .* in an earlier task"
+    ) as caught:
         auxlearn.validate(given, deep=True)
     assert len(caught.value.problems) == 1
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from auxlearn.errors import DataError, PluginError, Problem
+from auxlearn.errors import DataError, PluginError, Problem, pointer
 from auxlearn.registry import CheckContext, DataFacts, Provider, hookimpl
 from auxlearn_tables.folder import scan
 from auxlearn_tables.manifest import read_manifest
@@ -120,7 +120,7 @@ def check_table(params: TableParams, context: CheckContext) -> Iterable[Problem]
 def check_targets(params: HasTargets) -> Iterator[Problem]:
     """Yield the targets that are declared against themselves."""
     for target in targets_of(params):
-        where = f"/targets/{target.name.replace('~', '~0').replace('/', '~1')}"
+        where = pointer("targets", target.name)
         many = target.params.kind == "continuous" or target.params.threshold is not None
         if not many and len(target.params.columns) > 1:
             what = f"a {target.params.kind} target has {len(target.params.columns)} columns"
