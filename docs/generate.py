@@ -16,6 +16,7 @@ from typing import Any
 from auxlearn.cli import main as command_line
 from auxlearn.registry import KINDS, Found, discover
 from auxlearn.registry.forms import Array, Form, OneOf, Record, Table, record_of
+from auxlearn.spec.extraction import EXTRACT
 from auxlearn.spec.frame import frame_schema
 from auxlearn.spec.schema import params_schema
 from auxlearn.spec.sections import COMPONENTS, PLAIN
@@ -81,6 +82,7 @@ def _sections() -> str:
     parts = [f"## The top\n\n{_table(plain, required=('auxlearn',))}"]
     for section in COMPONENTS:
         parts += list(_component_section(section))
+    parts += list(_component_section(EXTRACT))
     for name, keys in PLAIN.items():
         parts += [f"## `{name}`", *_described(keys), _options(keys), *_nested(keys)]
     return "\n\n".join(parts) + "\n"

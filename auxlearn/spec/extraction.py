@@ -24,7 +24,7 @@ from auxlearn.spec.validation import validator_for
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-__all__ = ["ExtractKeys", "Extraction", "is_extraction", "load_extraction"]
+__all__ = ["EXTRACT", "ExtractKeys", "Extraction", "is_extraction", "load_extraction"]
 
 
 @attrs.frozen(kw_only=True)
@@ -45,14 +45,15 @@ class ExtractKeys:
 
 
 _DATA = next(section for section in COMPONENTS if section.name == "data")
-_EXTRACT = Section(
+EXTRACT = Section(
     name="extract",
-    help="The frozen networks, by the name that their features shall have.",
+    help="Only for `auxlearn extract`, whose spec has `auxlearn`, `seed`, `data` and this: the frozen networks, by the "
+    "names that their features shall have.",
     kind="backbone",
     keys=ExtractKeys,
     table=True,
 )
-_SECTIONS = (_DATA, _EXTRACT)
+_SECTIONS = (_DATA, EXTRACT)
 
 
 @attrs.frozen(kw_only=True)
