@@ -58,7 +58,7 @@ def table(names: Sequence[str], baseline: str, metric: str, out: Path, seeds: in
     for name in sorted(names, key=lambda name: (name != baseline, "joint" in name, name)):
         # What sees two modalities only is compared with what sees the same two.
         same = name.replace("contrast-", "random-", 1)
-        against = same if same in names else baseline
+        against = same if same != name and same in names else baseline
         cells = [cell(name, against, stage, metric, out, seeds) for stage in STAGES]
         yield f"| {name.partition('-')[2]} | {' | '.join(cells)} |"
 
