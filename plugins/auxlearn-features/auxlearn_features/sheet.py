@@ -146,11 +146,16 @@ def read_sheet(params: FeaturesParams, folder: str) -> Sheet:
     columns, rows = read_manifest(path, without=set(vectors.values()))
     require_columns(path, columns, _wanted(params, columns) | vectors)
     splits = [row.cells.get(params.split_column) if params.split_column in columns else "train" for row in rows]
+    named = _filled(splits, rows, params.split_column)
+    return Sheet(path=path, rows=rows, named=named, splits=[split_name(one, params.splits) for one in named])
+
+
+def _filled(splits: Sequence[Any], rows: Sequence[Cells], column: str) -> list[str]:
+    """Return the split of each row as text; one that is empty is an error."""
     empty = next((row.where for row, split in zip(rows, splits, strict=True) if split is None), None)
     if empty is not None:
-        raise wrong(empty, f"the cell `{params.split_column}` is empty")
-    named = [str(split) for split in splits]
-    return Sheet(path=path, rows=rows, named=named, splits=[split_name(one, params.splits) for one in named])
+        raise wrong(empty, f"the cell `{column}` is empty")
+    return [str(split) for split in splits]
 
 
 def _wanted(params: FeaturesParams, columns: Collection[str]) -> dict[str, str]:
@@ -164,15 +169,18 @@ def _wanted(params: FeaturesParams, columns: Collection[str]) -> dict[str, str]:
 
 def _from_archive(params: FeaturesParams, path: Path) -> Sheet:
     archive = Archive(path)
-    wanted = _wanted(params, archive.names)
     templates = {f"inputs/{name}": one.array for name, one in inputs_of(params).items() if one.array is not None}
-    by_split = next(((s, n) for s, n in (templates | wanted).items() if _SPLIT in n), None)
+    by_split = next(((s, n) for s, n in (templates | _wanted(params, ())).items() if _SPLIT in n), None)
+    # What is usual is one array for all rows, which says nothing where each split has its own.
+    wanted = _wanted(params, archive.names if by_split is None else ())
+    for setting, name in (templates | wanted).items():
+        if by_split is not None and _SPLIT not in name:
+            what = f'"{escape(name)}" (`{setting}`) is one array, and "{escape(by_split[1])}" one for each split'
+            raise wrong(path, what, fix="`{split}` in the names of all arrays, or of none")
     if by_split is None:
         cells, count = _columns(archive, templates, wanted, None)
-        named = [str(one) for one in cells.get(params.split_column, ["train"] * count)]
-        rows = [
-            Cells(f"{path.name} row {i}", {name: column[i] for name, column in cells.items()}) for i in range(count)
-        ]
+        rows = [Cells(f"{path.name} row {i}", {n: column[i] for n, column in cells.items()}) for i in range(count)]
+        named = _filled(cells.get(params.split_column, ["train"] * count), rows, params.split_column)
     else:
         rows, named = [], []
         for split in archive.splits(by_split[1], by_split[0]):
@@ -210,6 +218,6 @@ def _columns(
 def _cells(array: Array) -> Iterator[Any]:
     """Yield the cells of a column of an array: text, numbers, lists of them; None for NaN, or a list of it."""
     blank = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
-    nothing = blank.all(axis=tuple(range(1, array.ndim)))
+    nothing = np.logical_and.reduce(blank, axis=tuple(range(1, array.ndim)))
     for cell, none in zip(array.tolist(), nothing.tolist(), strict=True):
         yield None if none or cell == "" else cell

@@ -175,6 +175,31 @@ def test_an_archive_with_arrays_for_each_split(root):
     assert source.name("val", 0) == "t.npz dev row 0 (v4_0)"
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"targets": ("y",)},
+        {"group_column": "y"},
+        {"id_column": "y"},
+        {"inputs": {"x": InputParams(array="{split}_x"), "y": InputParams(array="y")}},
+        {"inputs": ("x",), "targets": {"y": TargetParams(columns=("{split}_y",))}},
+    ],
+)
+def test_arrays_for_each_split_stand_with_none_for_all(root, params):
+    archive(root, a_x=SOUND, b_x=SOUND, x=SOUND, y=np.arange(4), a_y=np.arange(4), b_y=np.arange(4))
+    message = (
+        r'"[xy]" \(`\w+(/[xy](/array)?)?`\) is one array, and "\{split\}_[xy]" one for each split; fix: `\{split\}` in'
+    )
+    raises_and_is_not_described(root, {"inputs": {"x": InputParams(array="{split}_x")}} | params, message)
+
+
+def test_usual_names_are_not_asked_for_where_each_split_has_its_arrays(root):
+    archive(root, a_x=SOUND, b_x=SOUND[:2] + 50, id=np.arange(4), split=np.array(["train"] * 4))
+    source = build(root, "t.npz", inputs={"x": InputParams(array="{split}_x")})
+    assert {split: len(rows) for split, rows in shown(source, "x").items()} == {"a": 4, "b": 2}
+    assert source.name("b", 0) == "t.npz b row 0"
+
+
 def test_intensities_in_columns(root):
     (root / "rows.csv").write_text("id,joy,fear\na,0.3,0\nb,,1\nc,0,2\nd,-1,0.2\n")
     target = TargetParams(kind="multilabel", columns=("joy", "fear"), threshold=0.25)
@@ -299,12 +324,21 @@ def test_each_mistake_in_an_archive_has_one_message(root, arrays, params, messag
         ({"inputs": ("one",)}, r't\.npz: the array "one" is a single value; allowed: one for each row'),
         ({"targets": ("one",)}, '"one" is a single value'),
         ({"inputs": {"x": InputParams(array="{split}_x")}}, '"b_x" is a single value'),
+        ({"split_column": "bare"}, r"t\.npz row 1: the cell `bare` is empty"),
         ({"targets": ("bytes",)}, r'the array "bytes" cannot be read \(\'utf-8\' codec'),
         ({"targets": ("zip",)}, r'the array "zip" cannot be read \(no array\)'),
     ],
 )
 def test_arrays_without_rows_or_sense(root, params, message):
-    archive(root, x=SOUND, one=np.float32(1), a_x=SOUND, b_x=np.float32(1), bytes=np.array([b"\xff"] * 4))
+    archive(
+        root,
+        x=SOUND,
+        one=np.float32(1),
+        a_x=SOUND,
+        b_x=np.float32(1),
+        bytes=np.array([b"\xff"] * 4),
+        bare=np.array(["a", "", "b", "c"]),
+    )
     with zipfile.ZipFile(root / "t.npz", "a") as file:
         file.writestr("zip.npy", b"nothing")
     raises_and_is_not_described(root, {"inputs": ("x",), **params}, message)
