@@ -8,7 +8,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from auxlearn import Learner
 from auxlearn.spec.models import TrainKeys
 from auxlearn.testing.fakes import TinyBackbone
-from auxlearn.training.devices import FabricGather, NormAverage, keep_freed_memory, make_fabric, sum_over_processes
+from auxlearn.training.devices import FabricGather, NormAverage, make_fabric, sum_over_processes
+from auxlearn.training.memory import keep_freed_memory
 
 
 @pytest.mark.parametrize("unused", [True, False])
