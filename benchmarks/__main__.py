@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import torch
 
-from auxlearn.training.devices import keep_freed_memory
+from auxlearn.training.memory import keep_freed_memory
 from benchmarks.machine import describe
 from benchmarks.paired import Line
 
