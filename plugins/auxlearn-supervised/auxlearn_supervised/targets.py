@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from auxlearn.errors import Problem, SpecError, escape, nearest
+from auxlearn.errors import Problem, SpecError, escape, nearest, pointer
 
 __all__ = ["choose_target", "class_weights", "factors_by_name", "positive_weights", "problems_of"]
 
@@ -60,7 +60,7 @@ def factors_by_name(given: Mapping[str, float] | None, names: Sequence[str], whe
         return None
     problems = [
         Problem(
-            where=f"{where}/{escape(name)}",
+            where=where + pointer(name),
             what=f'the target has no class "{escape(name)}"',
             allowed=", ".join(names),
             meant=nearest(name, names),
