@@ -90,8 +90,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for folder in ("docs", "benchmarks"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     yield tmp_path
+    sys.path_importer_cache.pop(".", None)  # it stands for the folder that was the working one when it was first used
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
