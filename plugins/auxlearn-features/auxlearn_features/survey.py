@@ -55,6 +55,8 @@ class Statistics:
 def fits(values: Array) -> bool:
     """Return whether all numbers that are finite are so in float32 too.
 
+    >>> import numpy as np
+    >>> from auxlearn_features.survey import fits
     >>> fits(np.array([1e30, np.inf])), fits(np.array([1e300]))
     (True, False)
     """
