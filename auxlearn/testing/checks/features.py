@@ -87,7 +87,7 @@ def layers_name_every_parameter(subject: Subject) -> None:
 def normalisation_is_described(subject: Subject) -> None:
     """`mean` and `std` are None, or say for each channel how `forward` normalises: exports describe it."""
     backbone = _backbone(subject.bench())
-    channels = {one.shape[0] for one in subject.inputs.values() if one.kind == "image"}
+    channels = {one.shape[-3] for one in subject.inputs.values() if len(one.shape) >= 3}  # of images, or of frames
     for name in ("mean", "std"):
         found = getattr(backbone, name)
         if found is None and backbone.mean == backbone.std:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -463,8 +462,7 @@ def test_settings_that_contradict_each_other():
 
 
 def test_names_that_a_network_cannot_give_its_parts_are_refused():
-    unusable = {name for name in dir(torch.nn.ModuleDict()) if not name.startswith("_")}
-    for name in (*unusable, "_modules", "__init__", "a.b", "", "1a"):
+    for name in ("values", "type", "forward", "_modules", "__init__", "a.b", "", "1a"):
         params = FeaturesParams(path="t.csv", inputs={name: InputParams()})
         (problem,) = FEATURES.check(params, CheckContext())
         assert "cannot be the name of a modality" in problem.what

@@ -9,6 +9,7 @@ from auxlearn.errors import Problem
 from auxlearn.registry import CheckContext, Provider, hookimpl
 from auxlearn_media.params import AudioEncoderParams, EncoderParams, MediaParams, VideoNetworkParams
 from auxlearn_media.readers.provider import check_inputs, sets
+from auxlearn_media.trials import trial_of_clips, trial_of_video
 from auxlearn_tables.provider import check_table
 
 __all__ = ["auxlearn_backbones", "auxlearn_data_sources"]
@@ -23,6 +24,7 @@ def auxlearn_data_sources() -> Iterable[Provider]:
         params=MediaParams,
         build=_build_media,
         check=_check_media,
+        trial=trial_of_clips,
     )
     yield from sets()
 
@@ -35,6 +37,7 @@ def auxlearn_backbones() -> Iterable[Provider]:
         summary="Any video model of torchvision, on a clip of frames.",
         params=VideoNetworkParams,
         build=_build_video,
+        trial=trial_of_video,
     )
     yield Provider(
         name="text_encoder",
