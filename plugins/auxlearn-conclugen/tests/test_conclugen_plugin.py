@@ -261,22 +261,6 @@ def test_the_numbers_of_the_authors_code():
 # --- runs
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_trains(name, tmp_path):
-    narrow = {"width": 8, "hidden": 6}
-    changes = {"backbone": {"units": {"audio": {"width": 5}}}} if name == "conclugen-code" else {}
-    if "code" in name:
-        changes["pretext"] = {n: {"projection": narrow} for n in ("contrast", "cluster")}
-    given = spec({"preset": name, "data": {**PAPER, "missing": 0.2}}, changes)
-    result = auxlearn.run(given, out=tmp_path / "run")
-    steps = [line for line in result.history if line["kind"] == "train"]
-    tasks = load_spec(given).pretext
-    assert len(steps) == 6
-    view = "simclr" if "simclr" in tasks else "clean"
-    assert all(line[f"loss/{task}@{view}"] > 0 for line in steps for task in tasks)
-
-
 class InterruptAt(Silent):
     """Sends a signal to this process after some step."""
 
@@ -291,6 +275,40 @@ class InterruptAt(Silent):
 def weights(folder):
     checkpoints = RunFolder(folder).checkpoints
     return dict(checkpoints.load(checkpoints.steps()[-1]).model)
+
+
+def check_losses(history, tasks):
+    steps = [line for line in history if line["kind"] == "train"]
+    view = "simclr" if "simclr" in tasks else "clean"
+    assert len(steps) == 6
+    assert all(line[f"loss/{task}@{view}"] > 0 for line in steps for task in tasks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_combination_of_losses_trains_resumes_probes_and_exports(name, tmp_path):
+    narrow = {"width": 8, "hidden": 6}
+    changes = {"backbone": {"units": {"audio": {"width": 5}}}} if name == "conclugen-code" else {}
+    if "code" in name:
+        changes["pretext"] = {n: {"projection": narrow} for n in ("contrast", "cluster")}
+    primary = {"primary": {"emotion": {"type": "classification", "target": "label"}}}
+    probe = {"name": "probe", "pretext": None, "backbone": {"freeze": True}}
+    stages = {"stages": [{"name": "pretrain", "primary": None}, probe]}
+    given = spec({"preset": name, "data": {**PAPER, "missing": 0.2}}, changes, primary, stages)
+    whole = auxlearn.run(given, out=tmp_path / "whole")
+    check_losses(whole.stages["pretrain"].history, load_spec({**given, "stages": [stages["stages"][0]]}).pretext)
+    with pytest.raises(Interrupted):
+        auxlearn.run(given, out=tmp_path / "broken", reporter=InterruptAt(4))
+    auxlearn.resume(tmp_path / "broken")
+    for stage in ("pretrain", "probe"):
+        once, again = weights(tmp_path / "whole" / stage), weights(tmp_path / "broken" / stage)
+        assert once.keys() == again.keys()
+        assert all(torch.equal(tensor, again[name]) for name, tensor in once.items())
+    run = auxlearn.load_run(tmp_path / "whole")
+    rows = {one: torch.randn(5, *form.shape) for one, form in run.model.data.inputs.items()}
+    wanted = run.model(rows)["emotion"]["probabilities"]
+    program = torch.export.load(run.export("torch_export", part="model") / "model.pt2").module()
+    torch.testing.assert_close(program(rows)["emotion.probabilities"], wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
