@@ -1,12 +1,11 @@
 """Two real processes (gloo) take the steps of one process on the joint batch."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from auxlearn.testing.processes import outcomes_of
 
 pytestmark = pytest.mark.slow
 
@@ -39,19 +38,7 @@ SCENARIOS = [
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ddp")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "WORLD", "MASTER"))}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::FutureWarning", str(WORKER), str(folder)],
-        env={**env, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "deprecated" not in done.stderr
-    return {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in ("alone", "rank0", "rank1")}
+    return outcomes_of(WORKER, tmp_path_factory.mktemp("ddp"), "-W", "error::FutureWarning")
 
 
 def of(outcomes, scenario):

@@ -1,12 +1,11 @@
 """Two real processes (gloo) take the steps of one process on the joint batch: losses, gradients, queue, centroids."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from auxlearn.testing.processes import outcomes_of
 
 pytestmark = pytest.mark.slow
 
@@ -16,18 +15,7 @@ SCENARIOS = [f"{task}{absent}" for task in ("all", "joint", "simclr") for absent
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("conclugen")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "WORLD", "MASTER"))}
-    done = subprocess.run(
-        [sys.executable, str(WORKER), str(folder)],
-        env={**env, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in ("alone", "rank0", "rank1")}
+    return outcomes_of(WORKER, tmp_path_factory.mktemp("conclugen"))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
