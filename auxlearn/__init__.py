@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auxlearn.api import Built as Built
     from auxlearn.api import RunResult as RunResult
+    from auxlearn.api import build as build
     from auxlearn.api import extract as extract
     from auxlearn.api import load_run as load_run
     from auxlearn.api import resume as resume
@@ -26,11 +28,13 @@ __version__ = "0.1.0"
 # Where each public name lives.
 _HOMES = {
     "Arrangement": "auxlearn.spec.models",
+    "Built": "auxlearn.api",
     "Learner": "auxlearn.learning.learner",
     "Moment": "auxlearn.learning.plan",
     "RunResult": "auxlearn.api",
     "StepResult": "auxlearn.learning.learner",
     "Trainer": "auxlearn.training.trainer",
+    "build": "auxlearn.api",
     "extract": "auxlearn.api",
     "load_run": "auxlearn.api",
     "resume": "auxlearn.api",
@@ -40,12 +44,14 @@ _HOMES = {
 
 __all__ = [
     "Arrangement",
+    "Built",
     "Learner",
     "Moment",
     "RunResult",
     "StepResult",
     "Trainer",
     "__version__",
+    "build",
     "extract",
     "load_run",
     "resume",

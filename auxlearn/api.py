@@ -1,4 +1,4 @@
-"""The calls that programs and the command line both make: `run`, `resume`, `validate`, `load_run`, `extract`."""
+"""The calls that programs make, and the command line: `run`, `resume`, `validate`, `load_run`, `extract`, `build`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from auxlearn.building import Built, build_from
 from auxlearn.running import RunResult
 from auxlearn.spec import load_spec
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from auxlearn.spec.models import Spec
     from auxlearn.training.progress import Reporter
 
-__all__ = ["RunResult", "extract", "load_run", "resume", "run", "validate"]
+__all__ = ["Built", "RunResult", "build", "extract", "load_run", "resume", "run", "validate"]
 
 Source = str | Path | Mapping[str, Any]
 
@@ -153,6 +154,52 @@ def validate(
         runs = read.stages or (read,)
         rehearse_all(runs, prepare_all(runs))
     return read
+
+
+def build(
+    spec: Source,
+    overrides: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    plugins: Sequence[ModuleType] = (),
+    registry: Registry | None = None,
+) -> Built:
+    """Return the learner and the data that `spec` describes, for a training loop of one's own.
+
+    Args:
+        spec: A file, or the same as a dict; without `stages`.
+        overrides: Changes to it, each `"a.b=c"`.
+        seed: Instead of the spec's.
+        plugins: Modules with hooks, besides the installed plugins.
+        registry: What exists, instead of what discovery finds.
+
+    Raises:
+        AuxlearnError: With a message for the person who wrote the spec.
+
+    Examples:
+        >>> import auxlearn, torch
+        >>> from auxlearn.testing import plugin as tiny
+        >>> spec = {
+        ...     "auxlearn": 1,
+        ...     "name": "own-loop",
+        ...     "data": {"type": "tiny"},
+        ...     "backbone": {"type": "tiny"},
+        ...     "primary": {"kind": {"type": "tiny"}},
+        ...     "pretext": {"turned": {"type": "tiny", "weight": 0.5}},
+        ...     "train": {"epochs": 2, "batch_size": 16},
+        ... }
+        >>> built = auxlearn.build(spec, plugins=[tiny])
+        >>> optimizer = torch.optim.AdamW(built.learner.parameters())
+        >>> for batch, moment in built.steps():
+        ...     result = built.learner.step(batch, moment)
+        ...     optimizer.zero_grad()
+        ...     result.total.backward()
+        ...     _ = optimizer.step()
+        ...     built.learner.after_step(result.carry, moment)
+        >>> moment.step, result.passes, sorted(built.score("val"))
+        (5, ('clean', 'turned/0'), ['kind/accuracy', 'kind/loss'])
+    """
+    return build_from(load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins))
 
 
 def load_run(

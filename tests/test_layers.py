@@ -15,7 +15,7 @@ FILES = [*ENGINE, *PLUGINS]
 # From the top down: a room imports only from itself and from those before it.
 ROOMS = (
     *("errors", "seeds", "registry", "spec", "builtin"),
-    *("data", "learning", "evaluation", "training", "results", "testing", "running", "chain", "api", "cli", "__main__"),
+    *("data", "learning", "evaluation", "training", "results", "testing", "running", "chain", "building", "api", "cli", "__main__"),
 )
 LAST_WITHOUT_TORCH = "builtin"
 HEAVY = {"torch", "torchvision", "torchmetrics", "lightning", "lightning_fabric", "safetensors"}

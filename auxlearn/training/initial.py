@@ -9,12 +9,13 @@ import attrs
 from torch import Tensor
 
 from auxlearn.errors import CheckpointError, Problem
+from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import InitFrom
 from auxlearn.training.checkpoint import Checkpoints
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.trainer import Trainer
 
-__all__ = ["find_checkpoint", "kept_weights", "load_parts", "take_over"]
+__all__ = ["find_checkpoint", "kept_weights", "load_learner", "load_parts", "take_over"]
 
 _EMA = "ema.module."
 
@@ -66,10 +67,20 @@ def kept_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def take_over(trainer: Trainer, source: InitFrom, root: str, folder: Path | None = None) -> None:
-    """Load the parts that `source` names into the learner of `trainer`, strictly.
+    """Load the parts that `source` names into the learner of `trainer`; its moving average begins with them.
+
+    Raises:
+        CheckpointError: As of `load_learner`, which has the other arguments too.
+    """
+    load_learner(trainer.learner, source, root, folder)
+    trainer.restart_average()
+
+
+def load_learner(learner: Learner, source: InitFrom, root: str, folder: Path | None = None) -> None:
+    """Load the parts that `source` names into `learner`, strictly.
 
     Args:
-        trainer: The new run's.
+        learner: That of the new run.
         source: Where to take them from.
         root: What a relative path in the spec refers to.
         folder: The new run's folder, beside which those of other stages lie; needed to take over from a stage.
@@ -80,19 +91,20 @@ def take_over(trainer: Trainer, source: InitFrom, root: str, folder: Path | None
     beside = folder is not None and source.stage is not None
     path = folder.parent / source.stage if beside else Path(root) / str(source.path)  # type: ignore[union-attr, operator]
     checkpoints, step = find_checkpoint(path, source.which)
-    problems = load_parts(trainer, source, kept_weights(checkpoints.load(step).model), str(checkpoints.path(step)))
+    problems = load_parts(learner, source, kept_weights(checkpoints.load(step).model), str(checkpoints.path(step)))
     if problems:
         raise CheckpointError([attrs.evolve(problem, exit_code=6) for problem in problems])
 
 
-def load_parts(trainer: Trainer, source: InitFrom, tensors: Mapping[str, Tensor], origin: str) -> list[Problem]:
+def load_parts(learner: Learner, source: InitFrom, tensors: Mapping[str, Tensor], origin: str) -> list[Problem]:
     """Load the parts that `source` names from `tensors`, which are those of `origin`; return what does not fit."""
     problems = []
     for part in source.parts:
         own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
         try:
-            getattr(trainer.learner, part).load_state_dict(own, strict=True)
+            getattr(learner, part).load_state_dict(own, strict=True)
         except RuntimeError as error:
             problems.append(Problem(where="/init_from", what=f"`{part}` of {origin} does not fit: {error}"))
-    trainer.take_over()
+    for norms in learner.norms.values():
+        norms.take_over(learner.backbone)  # type: ignore[operator]
     return problems

@@ -191,7 +191,8 @@ def _rehearse_start(trainer: Trainer, spec: Spec, earlier: Mapping[str, Weights]
     if source.stage is None:
         take_over(trainer, source, spec.root)
     elif source.stage in earlier:
-        problems = load_parts(trainer, source, earlier[source.stage], f'the stage "{source.stage}"')
+        problems = load_parts(trainer.learner, source, earlier[source.stage], f'the stage "{source.stage}"')
+        trainer.restart_average()
         if problems:
             raise SpecError(problems)
 

@@ -113,10 +113,8 @@ class Trainer:
             return self.average.module  # type: ignore[return-value]
         return self._kept
 
-    def take_over(self) -> None:
-        """Make what was copied from the backbone and the tasks again what they are, after other weights were loaded."""
-        for norms in self.learner.norms.values():
-            norms.take_over(self.learner.backbone)  # type: ignore[operator]
+    def restart_average(self) -> None:
+        """Let the moving average begin with the weights as they are, after others were loaded."""
         if self.average is not None:
             self.average.module.load_state_dict(self._kept.state_dict())
 
