@@ -2,10 +2,11 @@
 
 from auxlearn.registry.discovery import discover as discover
 from auxlearn.registry.hooks import hookimpl as hookimpl
+from auxlearn.registry.installed import API_VERSION as API_VERSION
+from auxlearn.registry.installed import OLDEST_API as OLDEST_API
 from auxlearn.registry.names import unusable_name as unusable_name
 from auxlearn.registry.options import Option as Option
 from auxlearn.registry.options import option as option
-from auxlearn.registry.provider import API_VERSION as API_VERSION
 from auxlearn.registry.provider import KINDS as KINDS
 from auxlearn.registry.provider import CheckContext as CheckContext
 from auxlearn.registry.provider import DataFacts as DataFacts
@@ -20,6 +21,7 @@ from auxlearn.registry.registry import Registry as Registry
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "OLDEST_API",
     "Blocked",
     "Broken",
     "CheckContext",

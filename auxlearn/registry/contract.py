@@ -7,13 +7,22 @@ from typing import Any, get_args
 
 from auxlearn.registry.forms import record_of
 from auxlearn.registry.known import RESERVED
-from auxlearn.registry.provider import API_VERSION, Arrangements, Kind, Provider
+from auxlearn.registry.provider import Arrangements, Kind, Provider
 
 __all__ = ["ContractError", "check_provider", "providers_of"]
 
 
 class ContractError(Exception):
-    """A plugin broke the contract; the message says how, with what would be right."""
+    """A plugin broke the contract.
+
+    Args:
+        reason: How, with what would be right.
+        fix: What to do about it, where that is more.
+    """
+
+    def __init__(self, reason: str, fix: str | None = None) -> None:
+        super().__init__(reason)
+        self.fix = fix
 
 
 def providers_of(hook: str, results: Sequence[Any]) -> tuple[Provider, ...]:
@@ -39,13 +48,9 @@ def check_provider(kind: Kind, provider: Provider) -> None:
     """Check one provider.
 
     Raises:
-        ContractError: It is written for newer interfaces, or its declaration is wrong.
+        ContractError: Its declaration is wrong.
     """
     who = f'{kind.replace("_", " ")} "{provider.name}"'
-    if provider.api > API_VERSION:
-        raise ContractError(
-            f"is written for version {provider.api} of the plugin interfaces, this auxlearn has version {API_VERSION}"
-        )
     if provider.view not in get_args(Arrangements):
         raise ContractError(
             f"declares view {provider.view!r} for {who}, which should be one of {get_args(Arrangements)}"

@@ -9,9 +9,7 @@ import attrs
 
 from auxlearn.errors import Problem, nearest
 
-__all__ = ["API_VERSION", "KINDS", "CheckContext", "DataFacts", "Kind", "NoParams", "Provider"]
-
-API_VERSION = 1
+__all__ = ["KINDS", "CheckContext", "DataFacts", "Kind", "NoParams", "Provider"]
 
 Kind = Literal[
     "backbone",
@@ -122,7 +120,6 @@ class Provider:
             None if it moves them further: `moves_within(params)`.
         needs_geometry: For a primary task, its target changes with the geometry of the image.
         needs: For a balancer, what must be known before the weights are, as its class says.
-        api: The version of these interfaces that the plugin was written for.
         trial: The conditions under which `auxlearn plugins check` checks the component, and what its author claims: a
             function whose body imports and returns an `auxlearn.testing.Trial`. None for the usual ones.
 
@@ -148,5 +145,4 @@ class Provider:
     moves_within: Callable[[Any], int | None] | None = None
     needs_geometry: bool = False
     needs: Literal["nothing", "losses", "gradients"] = "nothing"
-    api: int = API_VERSION
     trial: Callable[[], Any] | None = None

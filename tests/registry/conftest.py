@@ -30,13 +30,13 @@ def install(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     loaded = set(sys.modules)
 
-    def install(distribution, code=GOOD, *, version="1.2", entry_point=None, where=tmp_path):
+    def install(distribution, code=GOOD, *, version="1.2", entry_point=None, where=tmp_path, group="auxlearn"):
         module = f"fake_plugin_{next(_numbers)}"
         (where / f"{module}.py").write_text(textwrap.dedent(code))
         info = where / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        (info / "entry_points.txt").write_text(f"[auxlearn]\n{entry_point or distribution} = {module}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{entry_point or distribution} = {module}\n")
         importlib.invalidate_caches()
         return module
 

@@ -49,10 +49,6 @@ BROKEN = {
     "wrong": (plugin("return [3]"), "gave 3 from `auxlearn_balancers`"),
     "generator": (plugin("yield Provider(name='a', summary='', build=print); raise OSError('late')"), "OSError: late"),
     "name": (plugin("return [Provider(name='No Name', summary='', build=print)]"), "ValueError"),
-    "newer": (
-        plugin("return [Provider(name='a', summary='', build=print, api=2)]"),
-        "is written for version 2 of the plugin interfaces, this auxlearn has version 1",
-    ),
     "twice": (
         plugin("return [Provider(name='a', summary='', build=print) for _ in range(2)]"),
         'offers the balancer "a" twice',
@@ -84,7 +80,6 @@ def test_a_broken_plugin_is_kept_with_its_reason_and_hides_no_other(install, onl
         ("missing", "pip install no_such_module_anywhere"),
         ("misspelt", "rename it to auxlearn_pretext_tasks"),
         ("arguments", "a hook takes no arguments"),
-        ("newer", "upgrade auxlearn, or install a broken that fits auxlearn"),
     ],
 )
 def test_a_broken_plugin_comes_with_a_way_to_mend_it(install, only, kind, fix):
