@@ -63,7 +63,11 @@ def describe(folder: RunFolder, spec: Spec, data: Any, fabric: Any) -> None:
         {
             "seed": spec.seed,
             "root": str(Path(spec.root).resolve()),
-            "data": {"fingerprint": data.fingerprint, "shape": shape_of(data).to_json()},
+            "data": {
+                "fingerprint": data.fingerprint,
+                "splits": dict(data.fingerprints),
+                "shape": shape_of(data).to_json(),
+            },
             "device": str(fabric.device),
             "processes": fabric.world_size,
             "plugins": plugins_of(spec),
@@ -79,6 +83,7 @@ def train(
 ) -> RunResult:
     """Train and score; `resuming` goes on from the newest checkpoint."""
     from auxlearn.results.model import TrainedModel
+    from auxlearn.training.cost import PeakMemory
     from auxlearn.training.initial import take_over
     from auxlearn.training.progress import Logged, Silent
     from auxlearn.training.session import make_fit, shape_of
@@ -95,11 +100,13 @@ def train(
     frozen = spec.backbone.keys.freeze and spec.init_from is None
     for note in (*data.notes, *([_FROZEN] if frozen else ())):
         told.say(f"note: {note}")
+    memory = PeakMemory(fabric.device)
     fit.train()
+    cost = {**fit.recorder.step_time(), **memory.read()}
     test = fit.finish()
     best = _best(fit)
     if fabric.is_global_zero:
-        folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best)
+        folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best, modes=_modes(fit), cost=cost)
     fit.tidy()
     model = TrainedModel.of(fit.trainer.scored, fit.trainer.learner.augmentation.preprocess, shape_of(data))
     history = fit.recorder.history()
@@ -134,6 +141,16 @@ def _best(fit: Fit) -> dict[str, Any]:
         "step": fit.selected_step,
         "metric": None if chosen.monitor is None or chosen.step is None else chosen.monitor.metric,
         "value": chosen.value,
+    }
+
+
+def _modes(fit: Fit) -> dict[str, str]:
+    """Return for each metric of the primary tasks whether more (`max`) or less (`min`) of it is better."""
+    tasks: Any = fit.trainer.learner.primary.items()
+    return {
+        f"{name}/{metric}": "min" if one.higher_is_better is False else "max"
+        for name, task in tasks
+        for metric, one in task.metrics().items()
     }
 
 

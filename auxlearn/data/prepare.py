@@ -44,6 +44,7 @@ class Prepared:
         class_counts: Training rows of each class, by class target.
         drawn: What the training rows are called if `fraction` drew them, to be saved with the run; else None.
         fingerprint: Changes when the samples do, or when others are selected.
+        fingerprints: The same of the rows of each split alone.
         notes: What is odd but no error, one sentence each.
         unlabelled: The second stream of training rows, if there is one.
         unlabelled_keys: The keys of that stream.
@@ -60,6 +61,7 @@ class Prepared:
     unlabelled: Unlabelled | None = None
     unlabelled_keys: UnlabelledKeys | None = None
     label_counts: Mapping[str, LabelCounts] = attrs.field(factory=dict)
+    fingerprints: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -234,6 +236,7 @@ def prepare(
         class_counts=counts["train"],
         drawn=division.drawn,
         fingerprint=_fingerprint(view, stream),
+        fingerprints={split: view.fingerprint_of(split) for split in view.splits},
         notes=(*notes, *(f"Accepted by `allow_leaks`: {leak}" for leak in leaking)),
         unlabelled=second,
         unlabelled_keys=unlabelled,

@@ -96,9 +96,13 @@ class Selection(DataSource):
 
     def fingerprint(self) -> str:
         """Return a hash of the base's and of the selected rows."""
+        return self.fingerprint_of(*self.parts)
+
+    def fingerprint_of(self, *splits: str) -> str:
+        """Return a hash of the base's and of the rows of `splits`."""
         digest = hashlib.blake2b(self.base.fingerprint().encode(), digest_size=16)
-        for split, made in self.parts.items():
-            for origin, rows in made:
+        for split in splits:
+            for origin, rows in self.parts[split]:
                 digest.update(f"\x1f{split}\x1f{origin}\x1f{len(rows)}\x1f".encode() + rows.astype("<i8").tobytes())
         return digest.hexdigest()
 

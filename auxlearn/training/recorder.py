@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,11 @@ class Recorder:
         self._loggers = list(loggers)
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+        self._seconds: list[float] = []
 
     def add(self, result: StepResult) -> None:
         """Take in a training step."""
+        self._seconds.append(result.seconds)
         values = {f"loss/{key}": loss for key, loss in result.losses.items()}
         values |= {f"weight/{key}": weight for key, weight in result.weights.items() if isinstance(weight, Tensor)}
         values |= dict(result.metrics)
@@ -71,6 +74,11 @@ class Recorder:
             return {}
         sums = torch.stack(list(self._sums.values())).tolist()
         return {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+
+    def step_time(self) -> dict[str, Any]:
+        """Return the median of the seconds that a step took in this process, and of how many steps."""
+        median = statistics.median(self._seconds) if self._seconds else None
+        return {"seconds_per_step": median, "timed_steps": len(self._seconds)}
 
     def flush(self, step: int, **facts: Any) -> Record:
         """Write the means since the last line, and begin anew."""
