@@ -1,6 +1,7 @@
 """Samples: what a batch is, where it comes from, in which order, and what is checked before it is used.
 
-A plugin offers a `DataSource` (for images with labels a `TableSource` is enough). Training calls `prepare` once:
+A plugin offers a `DataSource` (a `TableSource` for images that a table names, a `DatasetSource` around an ordinary
+torch `Dataset`). Training calls `prepare` once:
 
     data = prepare(source, keys, seed=0, batch_size=64)     # splits, fraction, checks, cache; DataError if wrong
     data.source.inputs, data.source.targets, data.splits    # what heads are sized by
@@ -13,11 +14,13 @@ A plugin offers a `DataSource` (for images with labels a `TableSource` is enough
         ...
 
 Files, from what is below to what is above: `seeds`, `images`, `paths`, `contents`, `labels` (one row);
-`batch`, `source` (the contract), `table` (images named in a table); `order`, `collate`, `workers`, `loader` (batches);
-`splits`, `selection`, `divide` (which rows are which split), `cache`, `checks`; `prepare` (all together).
+`batch`, `source` (the contract), `table` (images named in a table), `dataset` (an ordinary one); `order`, `collate`,
+`workers`, `loader` (batches); `splits`, `selection`, `divide` (which rows are which split), `cache`, `checks`;
+`prepare` (all together).
 """
 
 from auxlearn.data.batch import Batch as Batch
+from auxlearn.data.dataset import DatasetSource as DatasetSource
 from auxlearn.data.images import FORMATS as FORMATS
 from auxlearn.data.images import MAX_PIXELS as MAX_PIXELS
 from auxlearn.data.images import read_image as read_image
@@ -45,6 +48,7 @@ __all__ = [
     "Column",
     "DataContext",
     "DataSource",
+    "DatasetSource",
     "InputShape",
     "LabelCounts",
     "Loader",
