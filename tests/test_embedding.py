@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +141,15 @@ def test_overrides_and_seed_are_those_of_a_run() -> None:
     assert built.spec.seed == built.learner.seed == 8
     assert built.learner.arrange["flip"].weight == 0.1
     assert len(list(built.steps())) == 1
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "pages" / "how-to" / "embed.md"
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=["plain", "lightning"])
+def test_the_programs_of_the_docs_are_short_and_whole(program: str) -> None:
+    assert program.count("\n") < 40
+    check = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", "-"]
+    found = subprocess.run(check, input=program, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
