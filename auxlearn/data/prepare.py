@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 import numpy as np
@@ -235,8 +236,7 @@ def prepare(
         seed=seed,
         class_counts=counts["train"],
         drawn=division.drawn,
-        fingerprint=_fingerprint(view, stream),
-        fingerprints={split: view.fingerprint_of(split) for split in view.splits},
+        **_fingerprints(view, stream),
         notes=(*notes, *(f"Accepted by `allow_leaks`: {leak}" for leak in leaking)),
         unlabelled=second,
         unlabelled_keys=unlabelled,
@@ -270,11 +270,12 @@ def _too_few(stream: Unlabelled, needed: int) -> list[Problem]:
     return [problem("/data/unlabelled", what, fix="a smaller `ratio` or `train.batch_size`, or more rows")]
 
 
-def _fingerprint(view: Selection, stream: Unlabelled | None) -> str:
+def _fingerprints(view: Selection, stream: Unlabelled | None) -> dict[str, Any]:
+    each = {split: view.fingerprint_of(split) for split in view.splits}
     if stream is None:
-        return view.fingerprint()
+        return {"fingerprint": view.fingerprint(), "fingerprints": each}
     both = f"{view.fingerprint()}\x1f{stream.fingerprint()}"
-    return hashlib.blake2b(both.encode(), digest_size=16).hexdigest()
+    return {"fingerprint": hashlib.blake2b(both.encode(), digest_size=16).hexdigest(), "fingerprints": each}
 
 
 def _cached(view: Selection, stream: Unlabelled | None, keys: DataKeys) -> tuple[Selection, Unlabelled | None]:
