@@ -113,6 +113,7 @@ class BuildContext:
         class_counts: Training rows of each class, by class target.
         label_counts: Training rows with each label, by multi-label target.
         batch_size: Rows of one micro-batch on one device.
+        tasks: For a balancer, the names of the tasks whose losses it will see, the primary ones first.
         restoring: Saved weights follow, so there is no need to fetch or read any to start from.
         ema: The trainer keeps a moving average of the weights.
         shared_modules: What `shared` has made so far.
@@ -126,6 +127,7 @@ class BuildContext:
     class_counts: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict)
     label_counts: Mapping[str, LabelCounts] = attrs.field(factory=dict)
     batch_size: int = 1
+    tasks: tuple[str, ...] = ()
     restoring: bool = False
     ema: bool = False
     shared_modules: dict[str, Shared] = attrs.field(factory=dict)

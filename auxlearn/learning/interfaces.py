@@ -56,10 +56,18 @@ class TaskResult:
 
 @attrs.frozen(eq=False, kw_only=True)
 class Balanced:
-    """One total of all losses, and the weight that each had in it, for the record."""
+    """One total of all losses, and the weight that each has in it.
+
+    Attributes:
+        total: A scalar with a graph to the losses, and to the balancer's own parameters.
+        weights: The derivative of the total by each loss.
+        shared: Of a balancer that needs gradients, the factor of each loss's gradient on the parameters that the tasks
+            share, where it differs from `weights`, which then hold for the parameters of single tasks only.
+    """
 
     total: Tensor
     weights: Mapping[LossKey, Tensor | float]
+    shared: Mapping[LossKey, Tensor | float] | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -184,6 +192,15 @@ class Balancer(nn.Module, ABC):
     def combine(self, losses: Mapping[LossKey, Tensor], gram: Tensor | None, step: StepContext) -> Balanced:
         """Return a differentiable total of `losses` (means), given `step.weights` from the spec.
 
-        With `needs = "gradients"`, `gram` is the matrix of inner products of the losses' gradients on the shared
-        parameters, in the order of `losses`, and the weights in the result say how to combine them.
+        With `needs = "gradients"`, the losses are means over all processes, `gram` is the matrix of inner products of
+        their gradients on the parameters that the tasks share, in the order of `losses`, unweighted, and the result
+        says how to combine these gradients. A loss of this step may be missing in the next: tasks start late.
+        """
+
+    def after_step(self, losses: Mapping[LossKey, Tensor], step: StepContext) -> None:
+        """Update the history of losses and the like, once after each step that was not skipped. Default: nothing.
+
+        Args:
+            losses: The means over all processes and micro-batches of those that were computed, unweighted.
+            step: What a task may know of the step; it has no weights.
         """

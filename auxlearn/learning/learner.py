@@ -10,9 +10,11 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from auxlearn.calls import calling
 from auxlearn.data import Batch
-from auxlearn.errors import PluginError
+from auxlearn.learning.asking import ask_count, ask_loss, augmented, featured, prepared
 from auxlearn.learning.balancing import Fixed
+from auxlearn.learning.combining import combine_gradients, combine_losses
 from auxlearn.learning.context import FrozenCopy, Gather, LossKey, Shared, StepContext, identity_gather
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.features import Features, in_dtype_of
@@ -31,7 +33,7 @@ from auxlearn.learning.plan import Ask, Group, Moment, Plan, Run, Work, group_pa
 from auxlearn.learning.planning import Arranged, make_plan
 from auxlearn.learning.preprocess import Preprocess
 from auxlearn.learning.probe import detached, watching
-from auxlearn.learning.statistics import SeparateNorms, run_backbone
+from auxlearn.learning.statistics import SeparateNorms
 from auxlearn.spec.models import Arrangement
 
 __all__ = ["Learner", "StepResult", "in_channels_last", "inverse_counts", "read_outputs", "weights_in_channels_last"]
@@ -129,7 +131,7 @@ class Learner(nn.Module):
         with isolated_rng(batch.device):
             draws = moment.draws("augment", batch.parts)
             draws.seed_globally()
-            inputs, motion = self.augmentation(batch.inputs, draws)
+            inputs, motion = augmented(self.augmentation, batch.inputs, draws)
             clean = attrs.evolve(batch, inputs=inputs)
             return make_plan(clean, motion, primary, pretext, moment, probes=self.probes)  # type: ignore[arg-type]
 
@@ -140,13 +142,14 @@ class Learner(nn.Module):
     @torch.no_grad()
     def counts(self, plan: Plan) -> dict[LossKey, Tensor | int]:
         """Return how many terms each loss of the plan sums over."""
-        return {ask.key: self._count(ask) for ask in plan.asks}
+        return {ask.key: ask_count(self._task(ask), ask) for ask in plan.asks}
 
     def forward(self, work: Work) -> dict[str, Tensor]:
         """Run one group: the backbone once per run, each loss, and their total.
 
-        The result is a plain dict, since wrappers for several devices look into nothing else: `total`, and detached
-        `loss/<i>`, `weight/<i>`, `metric/<i>/<name>`, `carry/<i>/<name>` for the i-th loss of the group.
+        The result is a plain dict, since wrappers for several devices look into nothing else: `loss/<i>` and, unless
+        the losses stay apart, their `total`, with their graph; `weight/<i>`, `metric/<i>/<name>`, `carry/<i>/<name>`
+        without one, for the i-th loss of the group.
         """
         moment = work.moment
         features = {name: part for run in work.group.runs for name, part in self._run(run, moment).items()}
@@ -160,50 +163,52 @@ class Learner(nn.Module):
             out |= {f"metric/{number}/{name}": value for name, value in result.metrics.items()}
             if ask.key.role == "pretext":
                 out |= {f"carry/{number}/{name}": value for name, value in result.carry.items()}
-        context = moment.context(moment.draws("balance"), work.weights, work.gather)
-        balanced = self._balance(losses, context)
-        out["total"] = balanced.total
-        for number, key in enumerate(losses):
-            out[f"loss/{number}"] = losses[key].detach()
-            weight = balanced.weights[key]
-            if isinstance(weight, Tensor):
-                out[f"weight/{number}"] = weight.detach()
-        return out
+        out |= {f"loss/{number}": loss for number, loss in enumerate(losses.values())}
+        return out if work.apart else out | self._combined(losses, work)
 
     def step(self, batch: Batch, moment: Moment) -> StepResult:
         """Return losses and their total for `batch`, for a training loop of one's own on one device.
 
-        Call `result.total.backward()`, step the optimizer, then `after_step(result.carry, moment)`. Where no task is
-        on, `result.losses` is empty and there is nothing to call `backward` on.
+        Call `result.total.backward()`, step the optimizer, then `after_step(result, moment)`. Where no task is on,
+        `result.losses` is empty and there is nothing to call `backward` on.
+
+        Raises:
+            ValueError: If the balancer needs gradients, which only a `Trainer` has before there is a total.
         """
+        if self.balancer.needs == "gradients":
+            raise ValueError(f"{type(self.balancer).__name__} needs gradients and should run in a `Trainer`.")
         moment = self._own(moment, batch.device)
         with isolated_rng(batch.device):
             plan = self.plan(batch, moment)
             scales = inverse_counts(self.counts(plan))
             groups = group_passes(plan, fused=self.forward_mode == "fused", together=True)
-            works = [Work(group=g, scales=scales, weights=plan.weights, moment=moment) for g in groups]
-            parts = [(work.group, self(work)) for work in works]
+            parts = [(group, self(plan.work(group, scales))) for group in groups]
         return read_outputs(plan, parts, samples=len(batch))
 
     @torch.no_grad()
-    def after_step(
-        self, carry: Mapping[str, Mapping[str, Tensor]], moment: Moment, gather: Gather = identity_gather
-    ) -> None:
-        """Let the pretext tasks that were computed update their queues and the like."""
-        if not carry:
+    def after_step(self, result: StepResult, moment: Moment, gather: Gather = identity_gather) -> None:
+        """Let the balancer and the pretext tasks that were computed update their histories, queues and the like."""
+        if not result.losses:
             return
-        device = next((t.device for tensors in carry.values() for t in tensors.values()), torch.device("cpu"))
-        moment = self._own(moment, device)
-        with isolated_rng(device):
-            for name, tensors in carry.items():
+        moment = self._own(moment, result.total.device)
+        with isolated_rng(result.total.device):
+            for name, tensors in result.carry.items():
                 draws = moment.draws(f"after_step/{name}")
                 draws.seed_globally()
-                self.pretext[name].after_step(tensors, moment.context(draws, {}, gather))  # type: ignore[operator]
+                context = moment.context(draws, {}, gather)
+                with calling("pretext", name, "after_step", tensors.values()):
+                    self.pretext[name].after_step(tensors, context)  # type: ignore[operator]
+            learned = {key: loss for key, loss in result.losses.items() if not self._watches(key)}
+            self.balancer.after_step(learned, moment.context(moment.draws("balance"), {}, gather))
+
+    def combine_gradients(self, losses: Mapping[LossKey, Tensor], gram: Tensor, plan: Plan) -> Balanced:
+        """Return how the balancer combines the gradients of the plan's losses, given their inner products."""
+        context = plan.moment.context(plan.moment.draws("balance"), plan.weights)
+        return combine_gradients(self.balancer, losses, self._watching(losses), gram, context)
 
     def features(self, inputs: Mapping[str, Tensor]) -> Features:
         """Return the features of rows as the data gives them, without augmentation."""
-        found: Features = self.backbone(in_dtype_of(self.backbone, self.augmentation.evaluate(inputs)))
-        return found
+        return prepared(self.backbone, self.augmentation, inputs)
 
     def _own(self, moment: Moment, device: torch.device) -> Moment:
         return attrs.evolve(moment, seed=self.seed, device=device)
@@ -219,7 +224,7 @@ class Learner(nn.Module):
         moment.draws(f"pass/{first.name}").seed_globally()
         separate = self.norms[first.task] if first.statistics == "separate" else None
         with watching(self.backbone) if first.watched else nullcontext():
-            found = run_backbone(self.backbone, inputs, first.statistics, separate)  # type: ignore[arg-type]
+            found = featured(self.backbone, inputs, first.statistics, separate)  # type: ignore[arg-type]
         if len(run.passes) == 1:
             return {first.name: found}
         ends = torch.tensor([len(part) for part in run.passes]).cumsum(0).tolist()
@@ -229,34 +234,25 @@ class Learner(nn.Module):
         seen = tuple(features[name] if ask.rows is None else features[name].take(ask.rows) for name in ask.passes)
         if self._watches(ask.key):
             with watching(self.shared):
-                result = self.primary[ask.key.task].loss(detached(seen[0]), ask.batch, context)  # type: ignore[operator]
-        elif ask.batch is not None:
-            result = self.primary[ask.key.task].loss(seen[0], ask.batch, context)  # type: ignore[operator]
-        else:
-            result = self.pretext[ask.key.task].loss(seen, ask.views, context)  # type: ignore[operator]
-        return _checked(result, ask.key)
+                return ask_loss(self._task(ask), ask, (detached(seen[0]),), context)
+        return ask_loss(self._task(ask), ask, seen, context)
 
-    def _balance(self, losses: Mapping[LossKey, Tensor], context: StepContext) -> Balanced:
-        """Return the balancer's total with the losses of the probes added, which it does not see."""
-        learned = {key: loss for key, loss in losses.items() if not self._watches(key)}
-        watched = {key: loss for key, loss in losses.items() if self._watches(key)}
-        if not watched:
-            return self.balancer.combine(learned, None, context)
-        added = Fixed().combine(watched, None, context)
-        if not learned:
-            return added
-        balanced = self.balancer.combine(learned, None, context)
-        return Balanced(total=balanced.total + added.total, weights={**balanced.weights, **added.weights})
+    def _task(self, ask: Ask) -> PretextTask | PrimaryTask:
+        tasks = self.pretext if ask.batch is None else self.primary
+        return tasks[ask.key.task]  # type: ignore[return-value]
+
+    def _combined(self, losses: Mapping[LossKey, Tensor], work: Work) -> dict[str, Tensor]:
+        """Return the `total` of the losses and the weights that are tensors."""
+        context = work.moment.context(work.moment.draws("balance"), work.weights, work.gather)
+        balanced = combine_losses(self.balancer, losses, self._watching(losses), context)
+        weights = {f"weight/{number}": balanced.weights[key] for number, key in enumerate(losses)}
+        return {"total": balanced.total} | {n: w.detach() for n, w in weights.items() if isinstance(w, Tensor)}
 
     def _watches(self, key: LossKey) -> bool:
         return key.role == "primary" and key.task in self.probes
 
-    def _count(self, ask: Ask) -> Tensor | int:
-        if ask.batch is not None:
-            count: Tensor | int = self.primary[ask.key.task].count(ask.batch)  # type: ignore[operator]
-        else:
-            count = self.pretext[ask.key.task].count(ask.views)  # type: ignore[operator]
-        return count
+    def _watching(self, losses: Collection[LossKey]) -> set[LossKey]:
+        return {key for key in losses if self._watches(key)}
 
 
 def weights_in_channels_last(module: nn.Module) -> None:
@@ -271,20 +267,8 @@ def in_channels_last(tensor: Tensor) -> Tensor:
 
 
 def _check_balancer(balancer: Balancer, backward_mode: str) -> None:
-    if balancer.needs == "gradients":
-        raise ValueError("Balancers that need gradients are not supported, found `needs = 'gradients'`.")
-    if balancer.needs != "nothing" and backward_mode == "accumulate":
+    if balancer.needs == "losses" and backward_mode == "accumulate":
         raise ValueError(f"Parameter `backward_mode` should be 'together' for {type(balancer).__name__}.")
-
-
-def _checked(result: object, key: LossKey) -> TaskResult:
-    """Return `result` if it is what `loss` should return."""
-    if not isinstance(result, TaskResult):
-        raise PluginError(f"{key.role} task {key.task}: `loss` should return a TaskResult, it returned {result!r:.60}")
-    if not isinstance(result.loss, Tensor) or result.loss.ndim:
-        found = tuple(result.loss.shape) if isinstance(result.loss, Tensor) else type(result.loss).__name__
-        raise PluginError(f"{key.role} task {key.task}: `loss.loss` should be a scalar tensor, found {found}")
-    return result
 
 
 def _filled(how: Arrangement | None) -> Arrangement:

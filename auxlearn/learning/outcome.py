@@ -70,7 +70,7 @@ def read_outputs(plan: Plan, parts: Sequence[tuple[Group, Mapping[str, Tensor]]]
             kind, _, rest = name.partition("/")
             number, _, leaf = rest.partition("/")
             if kind == "loss":
-                losses[keys[int(number)]] = value
+                losses[keys[int(number)]] = value.detach()
             elif kind == "weight":
                 weights[keys[int(number)]] = value
             elif kind == "metric":
@@ -78,7 +78,7 @@ def read_outputs(plan: Plan, parts: Sequence[tuple[Group, Mapping[str, Tensor]]]
                 metrics[f"{key.task if key.role == 'pretext' else key}/{leaf}"] = value
             elif kind == "carry":
                 carry[keys[int(number)].task][leaf] = value
-    totals = [out["total"] for _, out in parts]
+    totals = [out["total"] for _, out in parts if "total" in out]
     return StepResult(
         total=_sum(totals),
         losses=losses,

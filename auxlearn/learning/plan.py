@@ -147,6 +147,10 @@ class Plan:
     weights: Mapping[LossKey, float]
     moment: Moment
 
+    def work(self, group: Group, scales: Scales, gather: Gather = identity_gather, *, apart: bool = False) -> Work:
+        """Return one of the plan's groups with all that its forward pass needs."""
+        return Work(group=group, scales=scales, weights=self.weights, moment=self.moment, gather=gather, apart=apart)
+
     @property
     def rows(self) -> int:
         """The rows that pass through the backbone, all passes together."""
@@ -166,6 +170,7 @@ class Work:
         weights: Factor of each loss.
         moment: When and where.
         gather: Concatenates rows over processes.
+        apart: Leave the losses without a total.
     """
 
     group: Group
@@ -173,6 +178,7 @@ class Work:
     weights: Mapping[LossKey, float]
     moment: Moment
     gather: Gather = identity_gather
+    apart: bool = False
 
 
 def fuse(passes: Sequence[Pass]) -> list[Run]:

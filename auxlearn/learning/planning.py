@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from auxlearn.data import Batch
-from auxlearn.errors import PluginError
+from auxlearn.learning.asking import ask_views
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.interfaces import PretextTask, PrimaryTask, View
 from auxlearn.learning.motion import Motion
@@ -96,7 +96,7 @@ class Planner:
         known = self.every.known(len(batch))
         if known is not None:
             batch, motion = batch.take(known), motion.take(known)
-        self.labelled = {name: moved(task, batch, motion) for name, task in primary.items()}
+        self.labelled = {name: moved(name, task, batch, motion) for name, task in primary.items()}
         self.passes: list[Pass] = []
         self.primary_asks: list[Ask] = []
         self.pretext_asks: list[Ask] = []
@@ -129,7 +129,7 @@ class Planner:
         for one, choice in zip(chain, chosen, strict=True):
             rows = self._to_device(choice.rows)
             part = self._part(attrs.evolve(self.batch, inputs=inputs), rows, choice)
-            view = attrs.evolve(self._single_view(one, part, choice), rows=rows)
+            view = attrs.evolve(self._views(one, part, choice, shared=True)[0], rows=rows)
             inputs = {n: t if rows is None else inputs[n].index_copy(0, rows, t) for n, t in view.inputs.items()}
             views.append(view)
             seen = self._after(one, choice, view, seen)
@@ -187,7 +187,7 @@ class Planner:
         batch, known = self.batch, self.every.known(len(self.batch))
         if known is not None:
             batch, motion = batch.take(known), motion.take(known)
-        seen = {name: moved(task, batch, motion) for name, task in probes.items()}
+        seen = {name: moved(name, task, batch, motion) for name, task in probes.items()}
         clean = next((run for run in self.passes if run.name == "clean"), None)
         if clean is not None and ((self.primary and not self.is_shared) or len(clean) == len(self.batch)):
             self._supervise(clean, seen, self.every)
@@ -235,7 +235,7 @@ class Planner:
             motion = None if view.motion is None else view.motion.take(known)
             view = attrs.evolve(view, motion=motion, rows=None if view.rows is None else view.rows[known])
         return {
-            name: None if batch is None else seen_by(self.primary[name], batch, one.how.supervises(name), view)
+            name: None if batch is None else seen_by(name, self.primary[name], batch, one.how.supervises(name), view)
             for name, batch in seen.items()
         }
 
@@ -263,25 +263,11 @@ class Planner:
         key = LossKey(one.name, "pretext", view)
         self.pretext_asks.append(Ask(key=key, passes=passes, views=views, rows=rows, parts=choice.parts))
 
-    def _views(self, one: Arranged, batch: Batch, choice: _Chosen) -> tuple[View, ...]:
+    def _views(self, one: Arranged, batch: Batch, choice: _Chosen, *, shared: bool = False) -> tuple[View, ...]:
         """Return the task's views of `batch`; what it draws from torch's own generators is derived as well."""
         draws = self.moment.draws(f"views/{one.name}", choice.parts)
         draws.seed_globally()
-        views = one.task.views(batch, draws)
-        if not views:
-            raise PluginError(f"pretext task {one.name}: `views` should return at least one view, it returned none")
-        return views
-
-    def _single_view(self, one: Arranged, batch: Batch, choice: _Chosen) -> View:
-        """Return the one view of a shared task, after the check that it can be put back into the batch."""
-        views = self._views(one, batch, choice)
-        if len(views) != 1:
-            raise PluginError(f"pretext task {one.name}: a shared view is exactly one view, it returned {len(views)}")
-        wanted = {name: tuple(t.shape) for name, t in batch.inputs.items()}
-        found = {name: tuple(t.shape) for name, t in views[0].inputs.items()}
-        if wanted != found:
-            raise PluginError(f"pretext task {one.name}: a shared view keeps its shape {wanted}, it returned {found}")
-        return views[0]
+        return ask_views(one.name, one.task, batch, draws, shared=shared)
 
     def _to_device(self, rows: Tensor | None) -> Tensor | None:
         return None if rows is None else rows.to(self.batch.device, non_blocking=True)

@@ -6,31 +6,35 @@ import attrs
 import torch.nn.functional as F
 from torch import Tensor
 
+from auxlearn.calls import calling
 from auxlearn.data import Batch
+from auxlearn.learning.forms import require_rows
 from auxlearn.learning.interfaces import PrimaryTask, View
 from auxlearn.learning.motion import Motion
 
 __all__ = ["moved", "scaled", "seen_by", "unscaled"]
 
 
-def moved(task: PrimaryTask, batch: Batch, motion: Motion) -> Batch:
-    """Return the batch with the targets of `task` where `motion` has taken them."""
+def moved(name: str, task: PrimaryTask, batch: Batch, motion: Motion) -> Batch:
+    """Return the batch with the targets of `task`, called `name`, where `motion` has taken them."""
     if not task.needs_geometry:
         return batch
-    return attrs.evolve(batch, targets={**batch.targets, **task.move_targets(batch.targets, motion)})
+    with calling("primary", name, "move_targets", (*batch.targets.values(), motion.matrix)):
+        targets = require_rows(task.move_targets(batch.targets, motion), len(motion.matrix))
+    return attrs.evolve(batch, targets={**batch.targets, **targets})
 
 
-def seen_by(task: PrimaryTask, batch: Batch, supervised: bool | None, view: View) -> Batch | None:
-    """Return what `task` may learn from `view`, whose `rows` are those of `batch`; None if nothing."""
+def seen_by(name: str, task: PrimaryTask, batch: Batch, supervised: bool | None, view: View) -> Batch | None:
+    """Return what `task`, called `name`, may learn from `view`, whose `rows` are those of `batch`; None if nothing."""
     destroyed = task.needs_geometry and view.motion is None
     if supervised is False or (supervised is None and destroyed):
         return None if view.rows is None else _without(task, batch, view.rows)
     if not task.needs_geometry or view.motion is None:
         return batch
     if view.rows is None:
-        return moved(task, batch, view.motion)
-    part = moved(task, batch.take(view.rows), view.motion).targets
-    placed = {name: batch.targets[name].index_copy(0, view.rows, part[name]) for name in task.targets if name in part}
+        return moved(name, task, batch, view.motion)
+    part = moved(name, task, batch.take(view.rows), view.motion).targets
+    placed = {one: batch.targets[one].index_copy(0, view.rows, part[one]) for one in task.targets if one in part}
     return attrs.evolve(batch, targets={**batch.targets, **placed})
 
 

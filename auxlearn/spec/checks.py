@@ -151,9 +151,12 @@ def _check_source(assembly: Assembly) -> Found:
 def _check_balance(assembly: Assembly) -> Found:
     train: TrainKeys = assembly.plain["train"]
     balancer = assembly.selected["balance",].found.provider
-    if balancer.needs != "nothing" and train.backward == "accumulate":
-        what = f'the balancer "{balancer.name}" must know all {balancer.needs} before any of them goes backward'
+    if balancer.needs == "losses" and train.backward == "accumulate":
+        what = f'the balancer "{balancer.name}" must know all losses before any of them goes backward'
         yield ("train", "backward"), Problem(what=what, allowed='"together"', fix="leave `backward` out")
+    if balancer.needs == "gradients" and train.precision == "16-mixed":
+        what = f'the balancer "{balancer.name}" needs gradients, which float16 would have to scale one by one'
+        yield ("train", "precision"), Problem(what=what, allowed='"bf16-mixed" or "32-true"')
 
 
 def _check_warmup(assembly: Assembly) -> Found:

@@ -138,7 +138,7 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         weights={name: one.keys.weight for name, one in spec.primary.items()},
         probes=[name for name, one in spec.primary.items() if one.keys.probe],
         augmentation=augmentation,
-        balancer=parts.make("balance", spec.balance, context),
+        balancer=parts.make("balance", spec.balance, attrs.evolve(context, tasks=_balanced(spec))),
         shared=context.shared_modules,
         frozen_copies=context.frozen_copies,
         seed=spec.seed,
@@ -146,6 +146,11 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         backward_mode=spec.train.backward,
         freeze_backbone=spec.backbone.keys.freeze,
     )
+
+
+def _balanced(spec: Spec) -> tuple[str, ...]:
+    """Return the tasks that the balancer sees: all but the probes."""
+    return (*(name for name, one in spec.primary.items() if not one.keys.probe), *spec.pretext)
 
 
 class _Parts:

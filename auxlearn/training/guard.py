@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auxlearn.learning.context import Gather, LossKey
 from auxlearn.learning.learner import Learner
-from auxlearn.learning.plan import Group, Plan, Run, Scales, Work
+from auxlearn.learning.plan import Group, Plan, Run, Scales
 from auxlearn.learning.statistics import batch_norms
 
 __all__ = ["Guard", "Trial", "find_culprits", "gradient_norm"]
@@ -79,13 +79,10 @@ def find_culprits(trial: Trial) -> dict[LossKey, str]:
         for ask in plan.asks:
             runs = tuple(Run((by_name[name],)) for name in dict.fromkeys(ask.passes))
             group = Group(runs=runs, asks=(ask,))
-            work = Work(group=group, scales=trial.scales, weights=plan.weights, moment=plan.moment, gather=trial.gather)
-            out = trial.learner(work)
-            gradients = torch.autograd.grad(out["total"], parameters, allow_unused=True)
+            found_loss = trial.learner(plan.work(group, trial.scales, trial.gather, apart=True))["loss/0"]
+            gradients = torch.autograd.grad(found_loss, parameters, allow_unused=True)
             norm = gradient_norm([g.detach() for g in gradients if g is not None])
-            loss, slope = (
-                trial.gather(torch.stack([out["loss/0"], norm.to(out["loss/0"])]).unsqueeze(0)).sum(0).tolist()
-            )
+            loss, slope = trial.gather(torch.stack([found_loss, norm.to(found_loss)]).unsqueeze(0)).sum(0).tolist()
             if not math.isfinite(loss):
                 found[ask.key] = f"loss is {loss}"
             elif not math.isfinite(slope):

@@ -23,8 +23,9 @@ from auxlearn.evaluation import Bank, Neighbours, remember, score
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.learner import Learner, in_channels_last, weights_in_channels_last
-from auxlearn.learning.outcome import StepResult, inverse_counts, merge_results, read_outputs
-from auxlearn.learning.plan import Group, Moment, Plan, Scales, Work
+from auxlearn.learning.outcome import StepResult, inverse_counts
+from auxlearn.learning.plan import Moment, Plan
+from auxlearn.training.backward import make_backward
 from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
 from auxlearn.training.guard import Guard, Trial, find_culprits, gradient_norm
 
@@ -79,6 +80,7 @@ class Trainer:
         self.module, self.optimizer = self.fabric.setup(learner, optimizer)
         self.raw_optimizer = optimizer
         self.gather = FabricGather(self.fabric)
+        self._backward = make_backward(self.fabric, learner, self.module, self.gather)
         self.accumulate, self.clip_norm, self.channels_last = accumulate, clip_norm, channels_last
         self.non_finite, self.max_skips = non_finite, max_skips
         # With the shared modules, which primary tasks may use, so that the moving average has copies of them too.
@@ -149,8 +151,7 @@ class Trainer:
             micros = batch.split(self.accumulate)
             plans = tuple(self.learner.plan(m, attrs.evolve(moment, micro=i)) for i, m in enumerate(micros))
             scales = inverse_counts(self._joint_counts(plans), self.fabric.world_size)
-            parts = [self._backward(plan, scales, last=plan is plans[-1]) for plan in plans]
-            result = self._joint(attrs.evolve(merge_results(parts), samples=len(batch)))
+            result = attrs.evolve(self._backward(plans, scales), samples=len(batch))
             norms = self._gradient_norms()
             # inf - inf is NaN, so one sum is finite only if every part of it is.
             if math.isfinite(sum(norms, result.total).item()):
@@ -209,26 +210,6 @@ class Trainer:
         )
         return dict(zip(counts, sum_over_processes(self.fabric, own), strict=True))
 
-    def _backward(self, plan: Plan, scales: Scales, *, last: bool) -> StepResult:
-        parts: list[tuple[Group, dict[str, Tensor]]] = []
-        groups = self.learner.groups(plan)
-        for group in groups:
-            hold = not (last and group is groups[-1])
-            with self.fabric.no_backward_sync(self.module, enabled=hold):
-                work = Work(group=group, scales=scales, weights=plan.weights, moment=plan.moment, gather=self.gather)
-                out = self.module(work)
-                self.fabric.backward(out["total"])
-            parts.append((group, out | {"total": out["total"].detach()}))
-        return read_outputs(plan, parts, samples=0)
-
-    def _joint(self, result: StepResult) -> StepResult:
-        """Return the result with the losses of all processes, so that all of them judge alike."""
-        if self.fabric.world_size == 1 or not result.losses:
-            return result
-        own = torch.stack([result.total, *result.losses.values()])
-        total, *losses = sum_over_processes(self.fabric, own) / self.fabric.world_size
-        return attrs.evolve(result, total=total, losses=dict(zip(result.losses, losses, strict=True)))
-
     def _gradient_norms(self) -> list[Tensor]:
         gradients = [[p.grad for p in part if p.grad is not None] for part in self._parameters]
         if self._scaler is not None and any(gradients):
@@ -254,7 +235,7 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self._kept)
         carry = {task: {n: self.gather(t) for n, t in leaves.items()} for task, leaves in result.carry.items()}
-        self.learner.after_step(carry, moment, self.gather)
+        self.learner.after_step(attrs.evolve(result, carry=carry), moment, self.gather)
         self.updates += 1
         self.skips = 0
 

@@ -191,7 +191,7 @@ def test_every_use_of_randomness_is_derived_and_independent(build):
         assert torch.equal(torch.get_rng_state(), before)
         task.drawn.clear()
         result = learner.step(tiny_batch(), NOW)
-        learner.after_step(result.carry, NOW)
+        learner.after_step(result, NOW)
         assert torch.equal(torch.get_rng_state(), before)
         return task.drawn
 
@@ -378,7 +378,7 @@ def test_carry_reaches_after_step_once_for_tasks_that_were_computed(build):
     learner = build({"a": Keeps(), "b": Keeps()}, arrange)
     for step in (0, 1):
         moment = Moment(step=step)
-        learner.after_step(learner.step(tiny_batch(), moment).carry, moment)
+        learner.after_step(learner.step(tiny_batch(), moment), moment)
     assert calls == [(0, {"answer": (8,)}), (0, {"answer": (4,)}), (1, {"answer": (4,)})]
 
 
@@ -392,7 +392,7 @@ def test_a_primary_task_may_carry_too(build):
     result = learner.step(tiny_batch(), NOW)
     assert result.carry == {}
     assert result.metrics == {"kind@clean/rows": 8.0}
-    learner.after_step(result.carry, NOW)
+    learner.after_step(result, NOW)
 
 
 class Learned(Balancer):
@@ -421,8 +421,8 @@ def test_a_balancer_may_learn_and_its_weights_are_recorded(build):
 
 
 def test_what_a_balancer_needs_must_fit(build):
-    with pytest.raises(ValueError, match="found `needs = 'gradients'`"):
-        build(balancer=Learned("gradients"))
+    with pytest.raises(ValueError, match="Learned needs gradients and should run in a `Trainer`"):
+        build(balancer=Learned("gradients")).step(tiny_batch(), NOW)
     with pytest.raises(ValueError, match="should be 'together' for Learned"):
         build(balancer=Learned(), backward_mode="accumulate")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from auxlearn import Arrangement, Learner, Trainer
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError
-from auxlearn.learning import TaskResult
+from auxlearn.learning import Balanced, Balancer, TaskResult
 from auxlearn.learning.balancing import Geometric
 from auxlearn.spec.models import Ramp, TrainKeys
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary
@@ -69,6 +69,25 @@ class Breaks(Contrast):
         return attrs.evolve(result, loss=result.loss * factor)
 
 
+class Opposing(Balancer):
+    """Weighs each gradient by how well it agrees with all others; learns a factor, remembers a loss."""
+
+    needs = "gradients"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(1.0))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def combine(self, losses, gram, step):
+        total = self.factor * torch.stack(list(losses.values())).sum() + 0.1 * self.seen
+        shared = dict(zip(losses, gram.sum(1) / gram.trace(), strict=True))
+        return Balanced(total=total, weights=dict.fromkeys(losses, self.factor), shared=shared)
+
+    def after_step(self, losses, step):
+        self.seen += torch.stack(list(losses.values())).sum()
+
+
 @attrs.frozen
 class Scenario:
     """What to build and how to step."""
@@ -116,6 +135,23 @@ SCENARIOS = {
         arrange={"a": Arrangement(view="own", supervise=True, weight=0.3)},
         labels=ONE_SIDED,
         learner={"balancer": Geometric(over="tasks")},
+    ),
+    "a gradient of each loss": Scenario(
+        pretext={"a": TinyPretext, "b": TinyPretext},
+        arrange={
+            "a": Arrangement(view="own", every=2, supervise=True, weight=0.3),
+            "b": Arrangement(view="own", weight=0.5),
+        },
+        labels=UNEVEN,
+        steps=3,
+        learner={"balancer": Opposing()},
+    ),
+    "a gradient of each loss, in micro-batches": Scenario(
+        pretext={"a": Contrast},
+        arrange={"a": Arrangement(view="own", portion=0.5)},
+        labels=ONE_SIDED,
+        trainer={"accumulate": 2},
+        learner={"balancer": Opposing()},
     ),
     "frozen statistics": Scenario(
         pretext={"a": TinyPretext},

@@ -21,6 +21,8 @@ SCENARIOS = [
     "fused",
     "geometric",
     "geometric, one rank without labels",
+    "a gradient of each loss",
+    "a gradient of each loss, in micro-batches",
     "frozen statistics",
     "frozen backbone",
     "sometimes",

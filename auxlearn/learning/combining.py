@@ -1,0 +1,69 @@
+"""What a balancer makes of the losses of a step, with those of the probes, which it does not see, beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from auxlearn.learning.balancing import Fixed
+from auxlearn.learning.context import LossKey, StepContext
+from auxlearn.learning.interfaces import Balanced, Balancer
+
+__all__ = ["combine_gradients", "combine_losses"]
+
+
+def combine_losses(
+    balancer: Balancer, losses: Mapping[LossKey, Tensor], watching: Collection[LossKey], step: StepContext
+) -> Balanced:
+    """Return the balancer's total of `losses` plus the weighted sum of those that only watch."""
+    learned = {key: loss for key, loss in losses.items() if key not in watching}
+    watched = {key: loss for key, loss in losses.items() if key in watching}
+    if not watched:
+        return balancer.combine(learned, None, step)
+    added = Fixed().combine(watched, None, step)
+    if not learned:
+        return added
+    balanced = balancer.combine(learned, None, step)
+    return Balanced(total=balanced.total + added.total, weights={**balanced.weights, **added.weights})
+
+
+def combine_gradients(
+    balancer: Balancer,
+    losses: Mapping[LossKey, Tensor],
+    watching: Collection[LossKey],
+    gram: Tensor,
+    step: StepContext,
+) -> Balanced:
+    """Return how to combine the gradients of `losses`; the balancer's own parameters have theirs afterwards.
+
+    Args:
+        balancer: One that needs gradients.
+        losses: The mean of each loss over all processes, detached.
+        watching: Those that only watch.
+        gram: The inner products of the gradients of all of them on the shared parameters.
+        step: What the balancer may know.
+
+    Returns:
+        The total; the `weights` of the gradients on the parameters of single tasks; and the `shared` ones.
+    """
+    watched = {key: step.weights[key] for key in losses if key in watching}
+    leaves = {key: loss.clone().requires_grad_() for key, loss in losses.items() if key not in watching}
+    total = sum((losses[key] * weight for key, weight in watched.items()), torch.zeros_like(gram[0, 0]))
+    if not leaves:
+        return Balanced(total=total, weights=watched, shared={})
+    if watched:
+        rows = [number for number, key in enumerate(losses) if key not in watching]
+        gram = gram[rows][:, rows]
+    balanced = balancer.combine(leaves, gram, step)
+    parameters = [p for p in balancer.parameters() if p.requires_grad]
+    slopes = torch.autograd.grad(balanced.total, [*leaves.values(), *parameters], allow_unused=True)
+    for parameter, slope in zip(parameters, slopes[len(leaves) :], strict=True):
+        parameter.grad = slope
+    own = {key: 0.0 if slope is None else slope for key, slope in zip(leaves, slopes, strict=False)}
+    return Balanced(
+        total=balanced.total.detach() + total,
+        weights={**own, **watched},
+        shared=own if balanced.shared is None else balanced.shared,
+    )
