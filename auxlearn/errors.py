@@ -14,6 +14,7 @@ import attrs
 
 __all__ = [
     "AuxlearnError",
+    "Call",
     "CheckpointError",
     "DataError",
     "DistributedError",
@@ -94,11 +95,58 @@ class Problem:
         return escape("; ".join(parts), _LONGEST_PROBLEM)
 
 
+_PARTS = {
+    "data": "data source",
+    "augment": "augmentation",
+    "primary": "primary task",
+    "pretext": "pretext task",
+    "balance": "balancer",
+}
+
+
+@attrs.frozen
+class Call:
+    """A method of a component, called by the engine.
+
+    Attributes:
+        part: The section of the spec that the component belongs to, e.g. `"pretext"` or `"backbone"`.
+        name: The name of a task; empty for components that a run has one of.
+        method: The method.
+
+    Examples:
+        >>> from auxlearn.errors import Call
+        >>> str(Call("pretext", "puzzle", "loss"))
+        'pretext task puzzle: `loss`'
+    """
+
+    part: str
+    name: str
+    method: str
+
+    @property
+    def section(self) -> str:
+        """What the manifest of a run calls the component: `"pretext.puzzle"`."""
+        return f"{self.part}.{self.name}" if self.name else self.part
+
+    @property
+    def component(self) -> str:
+        """What a person calls it: `"pretext task puzzle"`."""
+        word = _PARTS.get(self.part, self.part)
+        return f"{word} {self.name}" if self.name else word
+
+    def __str__(self) -> str:
+        return f"{self.component}: `{self.method}`"
+
+
 class AuxlearnError(Exception):
     """The base of every error that is meant for the person who runs auxlearn.
 
     Args:
         problems: A message, a `Problem`, or several of them in the order in which they should be read.
+
+    Attributes:
+        problems: What it says.
+        call: The method of a component in which it happened, if it was in one.
     """
 
     exit_code: ClassVar[int] = 70
@@ -107,7 +155,12 @@ class AuxlearnError(Exception):
         if isinstance(problems, str):
             problems = Problem(what=problems)
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.call: Call | None = None
         super().__init__(self.problems)
+
+    def add(self, *problems: Problem) -> None:
+        """Say more, after what is said already."""
+        self.problems += problems
 
     def __str__(self) -> str:
         lines = [str(problem) for problem in self.problems[:_MOST_PROBLEMS]]

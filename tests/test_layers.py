@@ -14,7 +14,7 @@ FILES = [*ENGINE, *PLUGINS]
 
 # From the top down: a room imports only from itself and from those before it.
 ROOMS = (
-    *("errors", "seeds", "registry", "spec", "builtin"),
+    *("errors", "seeds", "registry", "spec", "builtin", "calls"),
     *("data", "learning", "evaluation", "training", "results", "testing", "running", "chain", "building", "api", "cli", "__main__"),
 )
 LAST_WITHOUT_TORCH = "builtin"

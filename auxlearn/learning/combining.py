@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
+from auxlearn.learning.asking import ask_balancer
 from auxlearn.learning.balancing import Fixed
 from auxlearn.learning.context import LossKey, StepContext
 from auxlearn.learning.interfaces import Balanced, Balancer
@@ -21,11 +22,11 @@ def combine_losses(
     learned = {key: loss for key, loss in losses.items() if key not in watching}
     watched = {key: loss for key, loss in losses.items() if key in watching}
     if not watched:
-        return balancer.combine(learned, None, step)
+        return ask_balancer(balancer, learned, None, step)
     added = Fixed().combine(watched, None, step)
     if not learned:
         return added
-    balanced = balancer.combine(learned, None, step)
+    balanced = ask_balancer(balancer, learned, None, step)
     return Balanced(total=balanced.total + added.total, weights={**balanced.weights, **added.weights})
 
 
@@ -56,7 +57,7 @@ def combine_gradients(
     if watched:
         rows = [number for number, key in enumerate(losses) if key not in watching]
         gram = gram[rows][:, rows]
-    balanced = balancer.combine(leaves, gram, step)
+    balanced = ask_balancer(balancer, leaves, gram, step)
     parameters = [p for p in balancer.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(balanced.total, [*leaves.values(), *parameters], allow_unused=True)
     for parameter, slope in zip(parameters, slopes[len(leaves) :], strict=True):
