@@ -15,11 +15,12 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from auxlearn.calls import during
 from auxlearn.data import Batch
 from auxlearn.errors import DataError, Problem
 from auxlearn.evaluation.modes import evaluating, is_distributed
 from auxlearn.learning import Augmentation, Backbone, Features
-from auxlearn.learning.features import in_dtype_of
+from auxlearn.learning.asking import prepared
 from auxlearn.spec.models import Knn
 
 __all__ = ["Bank", "Neighbours", "remember"]
@@ -174,9 +175,9 @@ def remember(
     with evaluating(backbone):
         for batch in batches:
             rows = batch.to(device)
-            with precision():
-                features = backbone(in_dtype_of(backbone, augmentation.evaluate(rows.inputs)))
-            pooled.append(_normalised(features))
+            with during("the bank of nearest neighbours", batch.ids), precision():
+                found = prepared(backbone, augmentation, rows.inputs)
+            pooled.append(_normalised(found))
             ids.append(rows.ids)
             for target, known in labels.items():
                 known.append(torch.where(rows.has(target), rows.targets[target], -1))

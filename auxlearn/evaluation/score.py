@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from auxlearn.calls import calling, during
 from auxlearn.data import Batch
 from auxlearn.evaluation.knn import Neighbours
 from auxlearn.evaluation.modes import evaluating, is_distributed
-from auxlearn.learning import Augmentation, Backbone, PrimaryTask, StepContext
-from auxlearn.learning.features import in_dtype_of
+from auxlearn.learning import Augmentation, Backbone, Features, PrimaryTask, StepContext
+from auxlearn.learning.asking import ask_count, ask_loss, prepared
+from auxlearn.learning.context import LossKey
+from auxlearn.learning.plan import Ask
 
 __all__ = ["Scored", "main_scores", "score", "score_names"]
 
@@ -49,29 +52,43 @@ def score(
         precision: Makes a context that sets the arithmetic, e.g. `fabric.autocast`.
     """
     near = {f"knn/{target}": one for target, one in (neighbours or {}).items()}
-    metrics = {name: task.metrics().to(device) for name, task in primary.items()}
+    metrics = {name: _metrics(name, task, device) for name, task in primary.items()}
     metrics |= {name: one.metrics().to(device) for name, one in near.items()}
     losses = {name: torch.zeros(2, dtype=torch.float64) for name in primary}
     with evaluating(backbone, *primary.values()):
         for batch in batches:
             rows = batch.to(device)
-            with precision():
-                features = backbone(in_dtype_of(backbone, augmentation.evaluate(rows.inputs)))
+            with during("scoring", batch.ids), precision():
+                features = prepared(backbone, augmentation, rows.inputs)
                 for name, task in primary.items():
-                    task.update(metrics[name], features, rows)
-                    loss = task.loss(features, rows, StepContext()).loss
-                    losses[name] += torch.tensor([float(loss), float(task.count(rows))], dtype=torch.float64)
+                    with calling("primary", name, "update"):
+                        task.update(metrics[name], features, rows)
+                    losses[name] += _sums(name, task, features, rows)
             for name, one in near.items():
                 one.update(metrics[name], features, rows)
     scored: Scored = {}
     for name, collection in metrics.items():
         names = score_names(primary[name]) if name in primary else ()
-        for metric, value in _values(collection).items():
+        with calling("primary", name, "metrics"):
+            values = _values(collection)
+        for metric, value in values.items():
             scored |= _recorded(f"{name}/{metric}", value, names)
         if name in losses:
             total, count = _over_processes(losses[name], device).tolist()
             scored[f"{name}/loss"] = total / count if count else float("nan")
     return scored
+
+
+def _metrics(name: str, task: PrimaryTask, device: torch.device | str) -> Any:
+    with calling("primary", name, "metrics"):
+        return task.metrics().to(device)
+
+
+def _sums(name: str, task: PrimaryTask, features: Features, rows: Batch) -> Tensor:
+    """Return the loss of some rows, a sum, and what it sums over."""
+    ask = Ask(key=LossKey(name, "primary", "clean"), passes=("clean",), batch=rows)
+    loss = ask_loss(task, ask, (features,), StepContext()).loss
+    return torch.tensor([float(loss), float(ask_count(task, ask))], dtype=torch.float64)
 
 
 def score_names(task: PrimaryTask) -> tuple[str, ...]:

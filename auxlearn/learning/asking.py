@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from auxlearn.calls import calling
@@ -26,7 +27,17 @@ from auxlearn.learning.motion import Motion
 from auxlearn.learning.plan import Ask
 from auxlearn.learning.statistics import SeparateNorms, Statistics, run_backbone
 
-__all__ = ["ask_balancer", "ask_count", "ask_loss", "ask_views", "augmented", "evaluated", "featured", "prepared"]
+__all__ = [
+    "ask_balancer",
+    "ask_count",
+    "ask_loss",
+    "ask_predict",
+    "ask_views",
+    "augmented",
+    "evaluated",
+    "featured",
+    "prepared",
+]
 
 
 def augmented(
@@ -43,6 +54,15 @@ def evaluated(augmentation: Augmentation, given: Mapping[str, Tensor]) -> Mappin
         return forms.require_inputs(augmentation.evaluate(given), given)
 
 
+def ask_predict(name: str, task: PrimaryTask, features: Features) -> Mapping[str, Tensor]:
+    """Return what the task predicts from `features`."""
+    if torch.compiler.is_compiling():  # an export shall hold the operations, and nothing of this
+        return task.predict(features)
+    with calling("primary", name, "predict"):
+        rows = next(iter(features.values())).pooled.shape[0]
+        return forms.require_rows(task.predict(features), rows)
+
+
 def featured(
     backbone: Backbone,
     inputs: Mapping[str, Tensor],
@@ -50,6 +70,8 @@ def featured(
     separate: SeparateNorms | None = None,
 ) -> Features:
     """Return the features of `inputs`, which have the type in which the backbone computes."""
+    if torch.compiler.is_compiling():
+        return run_backbone(backbone, inputs, statistics, separate)
     with calling("backbone", "", "forward", inputs.values()):
         return forms.require_features(run_backbone(backbone, inputs, statistics, separate), backbone.shapes, inputs)
 

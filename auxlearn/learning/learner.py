@@ -33,6 +33,7 @@ from auxlearn.learning.plan import Ask, Group, Moment, Plan, Run, Work, group_pa
 from auxlearn.learning.planning import Arranged, make_plan
 from auxlearn.learning.preprocess import Preprocess
 from auxlearn.learning.probe import detached, watching
+from auxlearn.learning.reach import Reach
 from auxlearn.learning.statistics import SeparateNorms
 from auxlearn.spec.models import Arrangement
 
@@ -111,6 +112,7 @@ class Learner(nn.Module):
         self.freeze_backbone = freeze_backbone
         self.frozen_copies = tuple(frozen_copies)
         self.channels_last = False
+        self.reach = Reach()
         if freeze_backbone:
             backbone.requires_grad_(False)
             backbone.eval()
@@ -198,8 +200,9 @@ class Learner(nn.Module):
                 context = moment.context(draws, {}, gather)
                 with calling("pretext", name, "after_step", tensors.values()):
                     self.pretext[name].after_step(tensors, context)  # type: ignore[operator]
-            learned = {key: loss for key, loss in result.losses.items() if not self._watches(key)}
-            self.balancer.after_step(learned, moment.context(moment.draws("balance"), {}, gather))
+            learned = {key: loss for key, loss in result.losses.items() if not self.watches(key)}
+            with calling("balance", "", "after_step", learned.values()):
+                self.balancer.after_step(learned, moment.context(moment.draws("balance"), {}, gather))
 
     def combine_gradients(self, losses: Mapping[LossKey, Tensor], gram: Tensor, plan: Plan) -> Balanced:
         """Return how the balancer combines the gradients of the plan's losses, given their inner products."""
@@ -232,10 +235,12 @@ class Learner(nn.Module):
 
     def _loss(self, ask: Ask, features: Mapping[str, Features], context: StepContext) -> TaskResult:
         seen = tuple(features[name] if ask.rows is None else features[name].take(ask.rows) for name in ask.passes)
-        if self._watches(ask.key):
+        if self.watches(ask.key):
             with watching(self.shared):
                 return ask_loss(self._task(ask), ask, (detached(seen[0]),), context)
-        return ask_loss(self._task(ask), ask, seen, context)
+        result = ask_loss(self._task(ask), ask, seen, context)
+        self.reach.look(ask.key, result.loss, seen)
+        return result
 
     def _task(self, ask: Ask) -> PretextTask | PrimaryTask:
         tasks = self.pretext if ask.batch is None else self.primary
@@ -248,11 +253,12 @@ class Learner(nn.Module):
         weights = {f"weight/{number}": balanced.weights[key] for number, key in enumerate(losses)}
         return {"total": balanced.total} | {n: w.detach() for n, w in weights.items() if isinstance(w, Tensor)}
 
-    def _watches(self, key: LossKey) -> bool:
+    def watches(self, key: LossKey) -> bool:
+        """Return whether the loss is a probe's, which nothing else learns from."""
         return key.role == "primary" and key.task in self.probes
 
     def _watching(self, losses: Collection[LossKey]) -> set[LossKey]:
-        return {key for key in losses if self._watches(key)}
+        return {key for key in losses if self.watches(key)}
 
 
 def weights_in_channels_last(module: nn.Module) -> None:

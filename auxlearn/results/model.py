@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from auxlearn.data import InputShape
 from auxlearn.errors import DataError, Problem
 from auxlearn.learning import Backbone, Features, Preprocess, PrimaryTask, Shared
+from auxlearn.learning.asking import ask_predict, featured
 from auxlearn.results.answers import Answer, task_facts
 from auxlearn.results.predictor import Images, Predictor
 from auxlearn.training.build import DataShape
@@ -69,13 +70,12 @@ class TrainedModel(nn.Module):
             images: A batch [N, C, H, W], uint8 or in [0, 1], of any size; or the tensors of each modality by name.
         """
         features = self.features(images)
-        return {name: dict(task.predict(features)) for name, task in self.tasks()}
+        return {name: dict(ask_predict(name, task, features)) for name, task in self.tasks()}
 
     def features(self, images: Tensor | Mapping[str, Tensor]) -> Features:
         """Return the features of `images`, which are as for `forward`."""
         inputs = {_only(self.input_names): images} if isinstance(images, Tensor) else images
-        found: Features = self.backbone(self.preprocess(inputs))
-        return found
+        return featured(self.backbone, self.preprocess(inputs))
 
     def predict(self, images: Images) -> list[dict[str, Answer]]:
         """Return what each task says about each image in words, e.g. `{"emotion": {"class": "happy", ...}}`.
@@ -173,14 +173,14 @@ class Program(nn.Module):
         """Return the outputs for inputs as the backbone sees them: images in [0, 1] at their final size."""
         if isinstance(inputs, Tensor):
             inputs = {_only(self.inputs): inputs}
-        features: Features = self.backbone(inputs)
+        features = featured(self.backbone, inputs)
         if self.part == "backbone":
             single = len(features) == 1
             return {"features" if single else f"features.{name}": part.pooled for name, part in features.items()}
         return {
             f"{name}.{output}": tensor
             for name, task in self.primary.items()
-            for output, tensor in task.predict(features).items()  # type: ignore[operator]
+            for output, tensor in ask_predict(name, task, features).items()  # type: ignore[arg-type]
         }
 
 
