@@ -40,6 +40,7 @@ def add(subparsers: Any) -> None:
     kinds = ("pretext", "primary", "backbone", "data", "augmentation", "balancer")
     making.add_argument("--kind", required=True, choices=kinds, help="what it offers")
     making.add_argument("--out", default=".", metavar="DIR", help="where its folder is made (default: here)")
+    making.add_argument("--summary", metavar="TEXT", help="what it does, in one line")
     making.set_defaults(run=run_new)
 
 
@@ -65,7 +66,7 @@ def run_new(args: argparse.Namespace) -> int:
 
     from auxlearn.cli.scaffold import write_plugin
 
-    written = write_plugin(args.name, args.kind, Path(args.out))
+    written = write_plugin(args.name, args.kind, Path(args.out), args.summary)
     folder = written[0].parent
     print(
         "\n".join([*(f"wrote {file}" for file in written), f"next   cd {folder} && pip install -e '.[test]' && pytest"])

@@ -16,6 +16,7 @@ from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape
 __all__ = ["SHAPES", "Shape", "write_plugin"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_SUMMARY = re.compile(r"[^\W\d_][^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029]{0,98}")  # it stands in Python and TOML strings
 _PREFIX = "auxlearn-"
 
 
@@ -41,7 +42,7 @@ SHAPES: Mapping[str, Shape] = {
         hook="auxlearn_pretext_tasks",
         module="task",
         summary="Tell whether the colours of an image were inverted.",
-        usage='{"pretext": {"inverted": {"type": "$component", "weight": 0.5}}}',
+        usage='{"pretext": {"$component": {"type": "$component", "weight": 0.5}}}',
     ),
     "primary": Shape(
         hook="auxlearn_primary_tasks",
@@ -76,19 +77,20 @@ SHAPES: Mapping[str, Shape] = {
 }
 
 
-def write_plugin(name: str, kind: str, out: Path) -> tuple[Path, ...]:
+def write_plugin(name: str, kind: str, out: Path, summary: str | None = None) -> tuple[Path, ...]:
     """Write a distribution into a folder of its name, and return its files.
 
     Args:
         name: What it is called, with or without `auxlearn-` in front.
         kind: What it offers: a key of `SHAPES`.
         out: The folder to put it in.
+        summary: What it does, in one line; None for what the example does.
 
     Raises:
-        SpecError: If it cannot be called so, or its folder exists and is not empty.
+        SpecError: If it cannot be called so, if the summary is no line, or its folder exists and is not empty.
         EnvironmentProblem: If it cannot be written.
     """
-    words = _words(name, SHAPES[kind])
+    words = _words(name, SHAPES[kind], summary)
     folder = out / words["distribution"]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         fix = "choose another name or --out, or remove it; nothing is overwritten"
@@ -106,7 +108,7 @@ def write_plugin(name: str, kind: str, out: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def _words(name: str, shape: Shape) -> dict[str, str]:
+def _words(name: str, shape: Shape, summary: str | None) -> dict[str, str]:
     """Return what stands for each placeholder."""
     from auxlearn import __version__
 
@@ -123,10 +125,19 @@ def _words(name: str, shape: Shape) -> dict[str, str]:
         "Class": "".join(word.capitalize() for word in short.split("-")),
         "hook": shape.hook,
         "module": shape.module,
-        "summary": shape.summary,
+        "summary": shape.summary if summary is None else _sentence(summary),
         "usage": shape.usage.replace("$component", component),
         "version": __version__,
     }
+
+
+def _sentence(summary: str) -> str:
+    """Return what a user wrote as a sentence, as docstrings have it; SpecError if it cannot stand in a string."""
+    text = summary.strip().rstrip(".")
+    if not _SUMMARY.fullmatch(text):
+        allowed = "one line of at most 99 characters that begins with a letter, without double quotes and backslashes"
+        raise SpecError(Problem(where="--summary", what=f'"{escape(summary)}" is no summary', allowed=allowed))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _contents(kind: str, words: Mapping[str, str]) -> Iterator[tuple[Path, str]]:

@@ -115,6 +115,8 @@ class Draws:
     def on_device(self, rows: int, draw: Callable[[int], Tensor]) -> Tensor:
         """Return this process's rows of what `draw` draws from torch's global generators, for many numbers a row.
 
+        Every call draws the same numbers, as `seeded` seeds anew; for others ask a `child`.
+
         Args:
             rows: Rows of this process.
             draw: Called with a number of rows of all processes; returns a tensor with so many rows, on the device.

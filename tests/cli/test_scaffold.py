@@ -82,6 +82,21 @@ def test_odd_names_are_refused(name, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_summary_of_ones_own(tmp_path):
+    options = ("--kind", "pretext", "--out", str(tmp_path), "--summary", " count the $eyes of 'cats' ")
+    assert main(["plugins", "new", "eyes", *options]) == 0
+    texts = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(text.count("Count the $eyes of 'cats'.") for text in texts) == 4
+    call(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=tmp_path / "auxlearn-eyes")
+
+
+@pytest.mark.parametrize("summary", ["", ".", "two\nlines", 'a "word"', "back\\slash", "1st", "x" * 100])
+def test_odd_summaries_are_refused(summary, tmp_path, capsys):
+    assert main(["plugins", "new", "eyes", "--kind", "pretext", "--out", str(tmp_path), "--summary", summary]) == 2
+    assert "is no summary" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["plugins", "new", "mine", "--kind", "pretext", "--out", str(tmp_path / "file")]) == 8
