@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from auxlearn.building import Built, build_from
+from auxlearn.errors import CheckpointError, Problem, escape
+from auxlearn.registry.provenance import check_locked, drift, provenance, read_provenance
 from auxlearn.running import RunResult
 from auxlearn.spec import load_spec
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from auxlearn.results.extraction import Extracted, Progress
     from auxlearn.results.loaded import LoadedRun
     from auxlearn.spec.models import Spec
+    from auxlearn.training.folder import RunFolder
     from auxlearn.training.progress import Reporter
 
 __all__ = ["Built", "RunResult", "build", "extract", "load_run", "resume", "run", "validate"]
@@ -32,6 +35,7 @@ def run(
     out: str | Path | None = None,
     overwrite: bool = False,
     seed: int | None = None,
+    locked: str | Path | None = None,
     plugins: Sequence[ModuleType] = (),
     registry: Registry | None = None,
     reporter: Reporter | None = None,
@@ -44,6 +48,7 @@ def run(
         out: The run folder; default: `runs/<name>`.
         overwrite: Replace an earlier run in that folder.
         seed: Instead of the spec's.
+        locked: A run folder, or its `manifest.json`: only with the plugins that this run used, to the byte.
         plugins: Modules with hooks, besides the installed plugins.
         registry: What exists, instead of what discovery finds.
         reporter: Told how far the run is; default: nobody.
@@ -53,6 +58,8 @@ def run(
     """
     # Before torch is imported, for which nobody should wait to be told of a mistake.
     read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins)
+    if locked is not None:
+        check_locked(read.used, locked)
     from auxlearn.chain import Chain, describe_chain, prepare_all, rehearse_all
     from auxlearn.running import describe, train, working
     from auxlearn.training.folder import RunFolder
@@ -84,6 +91,7 @@ def resume(
     overrides: Sequence[str] = (),
     *,
     allow_inexact: bool = False,
+    locked: bool = False,
     plugins: Sequence[ModuleType] = (),
     registry: Registry | None = None,
     reporter: Reporter | None = None,
@@ -94,6 +102,7 @@ def resume(
         path: The run folder.
         overrides: Changes of settings that cannot change the result, e.g. `"data.workers=4"`.
         allow_inexact: Go on although threads, devices, versions or data differ, so that bits may.
+        locked: Refuse if the files of a plugin are not those that the run began with; without it, `train.log` says so.
         plugins: Modules with hooks, besides the installed plugins.
         registry: What exists, instead of what discovery finds.
         reporter: Told how far the run is.
@@ -112,11 +121,13 @@ def resume(
     read = load_spec(folder.read("spec.json"), overrides, registry=registry, plugins=plugins, recorded=True)
     stages = tuple(attrs.evolve(stage, root=root) for stage in read.stages)
     read = attrs.evolve(read, root=root, stages=stages)
+    changed = _changed(folder.path, read, locked=locked)
     fabric = fabric_of(read)
     fabric.launch()
     if stages:
         check_same_chain(read, folder)
         with working(folder, first=fabric.is_global_zero):
+            _tell(changed, folder, reporter, first=fabric.is_global_zero)
             chain = Chain(spec=read, folder=folder, reporter=reporter, plugins=plugins, registry=registry)
             return chain.go(fabric, allow_inexact=allow_inexact)
     data = prepare_data(read)
@@ -124,7 +135,33 @@ def resume(
     if lacks_best(folder):
         return recorded(folder, rank=fabric.global_rank, plugins=plugins, registry=registry)
     with working(folder, first=fabric.is_global_zero):
+        _tell(changed, folder, reporter, first=fabric.is_global_zero)
         return train(read, data, fabric, folder, reporter, resuming=True)
+
+
+def _changed(path: Path, spec: Spec, *, locked: bool) -> Sequence[Problem]:
+    """Return how the plugins that `spec` uses differ from those that the run at `path` began with.
+
+    Raises:
+        CheckpointError: If they do, or it is not known, and `locked`.
+    """
+    try:
+        changed = drift(read_provenance(path), provenance(spec.used))
+    except CheckpointError as error:
+        if locked:
+            raise
+        return error.problems
+    if locked and changed:
+        raise CheckpointError(changed)
+    return changed
+
+
+def _tell(changed: Sequence[Problem], folder: RunFolder, reporter: Reporter | None, *, first: bool) -> None:
+    from auxlearn.training.progress import Logged, Silent
+
+    told = Logged(reporter or Silent(), folder.path / "train.log") if first else Silent()
+    for problem in changed:
+        told.say(f"note: {escape(problem.where, 400)}: {escape(problem.what, 400)}")
 
 
 def validate(

@@ -12,6 +12,7 @@ import attrs
 
 from auxlearn.data import Prepared
 from auxlearn.errors import AuxlearnError, Interrupted
+from auxlearn.registry.provenance import provenance
 from auxlearn.running import RunResult, describe, recorded, train, working
 from auxlearn.spec.models import Spec
 from auxlearn.training.folder import RunFolder, environment
@@ -62,7 +63,8 @@ def describe_chain(folder: RunFolder, spec: Spec) -> None:
     """Write what the run is, before its first stage."""
     folder.write("spec.json", {**spec.given, "name": spec.name})
     folder.write("resolved.json", spec.resolved)
-    folder.write("manifest.json", {"root": str(Path(spec.root).resolve()), **environment()})
+    root = str(Path(spec.root).resolve())
+    folder.write("manifest.json", {"root": root, "provenance": provenance(spec.used), **environment()})
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from auxlearn.errors import AuxlearnError
+from auxlearn.registry.provenance import provenance
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -71,6 +72,7 @@ def describe(folder: RunFolder, spec: Spec, data: Any, fabric: Any) -> None:
             "device": str(fabric.device),
             "processes": fabric.world_size,
             "plugins": plugins_of(spec),
+            "provenance": provenance(spec.used),
             **environment(),
         },
     )

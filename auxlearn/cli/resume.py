@@ -19,6 +19,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--allow-inexact", action="store_true", help="go on although threads, devices, versions or data differ"
     )
+    parser.add_argument(
+        "--locked", action="store_true", help="refuse if a file of a plugin is not as when the run began"
+    )
     parser.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
@@ -36,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         args.path,
         args.overrides,
         allow_inexact=args.allow_inexact,
+        locked=args.locked,
         registry=args.registry(),
         reporter=make_reporter(quiet=args.quiet),
     )

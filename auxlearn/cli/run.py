@@ -21,6 +21,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in that folder")
     parser.add_argument("--seed", type=int, help="instead of the spec's seed")
+    parser.add_argument("--locked", metavar="RUN", help="only with the plugins that this run used, file for file")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         overwrite=args.overwrite,
         seed=args.seed,
+        locked=args.locked,
         registry=args.registry(),
         reporter=make_reporter(quiet=args.quiet),
     )

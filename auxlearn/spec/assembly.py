@@ -42,8 +42,7 @@ class Selected:
         return Choice(
             provider=self.found.provider,
             params=self.params,
-            distribution=self.found.distribution,
-            version=self.found.version,
+            found=self.found,
             pointer=pointer(*self.path),
             keys=self.keys,
         )

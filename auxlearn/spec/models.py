@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import attrs
 
-from auxlearn.registry import Provider, option
+from auxlearn.registry import Found, option
 from auxlearn.spec.arrangement import Arrangement, Ramp
+from auxlearn.spec.choice import Choice
 from auxlearn.spec.scoring import EvaluateKeys, Knn, Monitor
 
 __all__ = [
@@ -214,6 +215,9 @@ class LogKeys:
     """`log`: where the numbers go besides `metrics.jsonl`."""
 
     every_steps: int = option(10, ge=1, help="Write training losses in every so-manieth step.")
+    gradients_every: int | None = option(
+        None, ge=1, help="Measure in every so-manieth step how the gradients of the tasks stand to each other."
+    )
     to: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = option((), help="Further loggers.")
 
 
@@ -225,28 +229,6 @@ class InitFrom:
     stage: str | None = option(None, pattern=STAGE_NAME, help="Instead of `path`: an earlier stage of the same run.")
     parts: tuple[Literal["backbone", "primary", "pretext"], ...] = option(("backbone",), help="What to take over.")
     which: Literal["best", "last"] = option("best", help="Which checkpoint of a run folder.")
-
-
-@attrs.frozen(kw_only=True)
-class Choice:
-    """A component that a section of the spec chose.
-
-    Attributes:
-        provider: Who builds it.
-        params: An instance of the provider's params class.
-        distribution: Name of the distribution that offers it, and its version.
-        pointer: Where the section stands in the spec.
-        keys: The engine's keys of the same section.
-        inside: The components that stand inside of it, by key.
-    """
-
-    provider: Provider
-    params: Any
-    distribution: str
-    version: str
-    pointer: str
-    keys: Any
-    inside: Mapping[str, Choice] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -279,6 +261,21 @@ class Spec:
     resolved: Mapping[str, Any]
     stage: str | None = None
     stages: tuple[Spec, ...] = ()
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        """Every component by where it stands, e.g. `pretext.puzzle`; of the last stage, if there are stages."""
+        sections = {"data": self.data, "augment": self.augment, "backbone": self.backbone, "balance": self.balance}
+        sections |= {"optimizer": self.optimizer, "schedule": self.schedule}
+        sections |= {f"data.{name}": one for name, one in self.data.inside.items()}
+        sections |= {f"primary.{name}": one for name, one in self.primary.items()}
+        sections |= {f"pretext.{name}": one for name, one in self.pretext.items()}
+        return sections
+
+    @property
+    def used(self) -> tuple[Found, ...]:
+        """Where the components come from, those of every stage."""
+        return tuple(choice.found for one in self.stages or (self,) for choice in one.choices.values())
 
     @property
     def unlabelled(self) -> Choice | None:

@@ -134,11 +134,6 @@ class RunFolder:
 
 def plugins_of(spec: Spec) -> list[dict[str, str]]:
     """Return which distribution offers each component of `spec`, and its version."""
-    sections = {"data": spec.data, "augment": spec.augment, "backbone": spec.backbone, "balance": spec.balance}
-    sections |= {"optimizer": spec.optimizer, "schedule": spec.schedule}
-    sections |= {f"data.{name}": one for name, one in spec.data.inside.items()}
-    sections |= {f"primary.{name}": one for name, one in spec.primary.items()}
-    sections |= {f"pretext.{name}": one for name, one in spec.pretext.items()}
 
     def line(where: str, choice: Choice) -> dict[str, str]:
         return {
@@ -148,7 +143,7 @@ def plugins_of(spec: Spec) -> list[dict[str, str]]:
             "version": choice.version,
         }
 
-    return [line(where, choice) for where, choice in sections.items()]
+    return [line(where, choice) for where, choice in spec.choices.items()]
 
 
 def environment() -> dict[str, Any]:

@@ -47,6 +47,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], pointer: str = ""
         pairs = enumerate(zip(stages, others, strict=True))
         return [problem for i, (one, other) in pairs for problem in changes(one, other, f"/stages/{i}")]
     free = [pointer + one for one in _FREE]
+    # Which distributions there are; their versions are circumstances, as other versions are.
+    before, now = ({**one, "plugins": sorted(one.get("plugins", ()))} for one in (before, now))
     found = differences(before, now, pointer)
     return [p for p in found if not any(p.where == one or p.where.startswith(f"{one}/") for one in free)]
 
