@@ -14,7 +14,7 @@ from auxlearn.learning.context import Gather, LossKey
 from auxlearn.learning.learner import Learner
 from auxlearn.learning.outcome import StepResult, merge_results, read_outputs
 from auxlearn.learning.plan import Group, Plan, Scales, group_passes
-from auxlearn.training.devices import sum_over_processes
+from auxlearn.training.devices import mean_over_processes, sum_over_processes
 from auxlearn.training.gradients import TaskGradients
 
 __all__ = ["Backward", "PerTask", "Summed", "make_backward"]
@@ -97,12 +97,12 @@ class PerTask:
         result = merge_results([self._run(plan, scales, gradients) for plan in plans])
         if not keys:
             return result
-        self._mean(gradients.matrix)
+        mean_over_processes(machine.fabric, gradients.matrix)
         losses, _ = machine.joint(result.losses)
         balanced = machine.learner.combine_gradients(losses, gradients.gram(), plans[0])
         shared = balanced.weights if balanced.shared is None else balanced.shared
         gradients.apply(shared, balanced.weights)
-        self._mean(*gradients.own_gradients())
+        mean_over_processes(machine.fabric, *gradients.own_gradients())
         return attrs.evolve(result, total=balanced.total, losses=losses, weights={**balanced.weights, **shared})
 
     def _run(self, plan: Plan, scales: Scales, gradients: TaskGradients) -> StepResult:
@@ -115,17 +115,6 @@ class PerTask:
                 gradients.add(ask.key, out[f"loss/{number}"], keep_graph=ask is not group.asks[-1])
             parts.append((group, _detached(out)))
         return read_outputs(plan, parts, samples=0)
-
-    def _mean(self, *tensors: Tensor) -> None:
-        """Make each tensor its mean over all processes."""
-        world = self._machine.fabric.world_size
-        if world == 1 or not tensors:
-            return
-        flat = torch.cat([t.flatten() for t in tensors]) if len(tensors) > 1 else tensors[0].flatten()
-        mean = sum_over_processes(self._machine.fabric, flat) / world
-        parts = torch.split(mean, [t.numel() for t in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
 
 
 def make_backward(fabric: Fabric, learner: Learner, module: nn.Module, gather: Gather) -> Backward:

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from auxlearn.learning.statistics import batch_norms
 from auxlearn.spec.models import TrainKeys
 
-__all__ = ["FabricGather", "NormAverage", "make_fabric", "sum_over_processes"]
+__all__ = ["FabricGather", "NormAverage", "make_fabric", "mean_over_processes", "sum_over_processes"]
 
 
 def make_fabric(keys: TrainKeys, *, unused_parameters: bool, loggers: Sequence[Any] = ()) -> Fabric:
@@ -61,6 +61,16 @@ def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
     if fabric.world_size > 1:
         torch.distributed.all_reduce(tensor)
     return tensor
+
+
+def mean_over_processes(fabric: Fabric, *tensors: Tensor) -> None:
+    """Make each tensor its mean over all processes, in place, with one collective."""
+    if fabric.world_size == 1 or not tensors:
+        return
+    flat = torch.cat([t.flatten() for t in tensors]) if len(tensors) > 1 else tensors[0].flatten()
+    mean = sum_over_processes(fabric, flat) / fabric.world_size
+    parts = torch.split(mean, [t.numel() for t in tensors])
+    torch._foreach_copy_(list(tensors), [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
 
 
 class FabricGather:
@@ -121,9 +131,4 @@ class NormAverage:
 
     def __call__(self) -> None:
         """Average now."""
-        if self._fabric.world_size == 1 or not self.buffers:
-            return
-        flat = torch.cat([buffer.flatten() for buffer in self.buffers])
-        mean = sum_over_processes(self._fabric, flat) / self._fabric.world_size
-        parts = torch.split(mean, [buffer.numel() for buffer in self.buffers])
-        torch._foreach_copy_(self.buffers, [p.view_as(b) for p, b in zip(parts, self.buffers, strict=True)])
+        mean_over_processes(self._fabric, *self.buffers)

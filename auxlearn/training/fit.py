@@ -17,6 +17,7 @@ from auxlearn.spec.models import CheckpointKeys, EvaluateKeys
 from auxlearn.training.feed import Feed
 from auxlearn.training.figures import draw_figures
 from auxlearn.training.folder import RunFolder
+from auxlearn.training.interplay import Opposition
 from auxlearn.training.progress import Reporter
 from auxlearn.training.recorder import Recorder
 from auxlearn.training.signals import StopRequest, catch_signals
@@ -52,8 +53,13 @@ class Fit:
     checkpoint: CheckpointKeys
     evaluate: EvaluateKeys
     finished: bool = False
+    opposition: Opposition = attrs.field(init=False)
     _saved_at: float = attrs.field(factory=time.monotonic)
     _saved_step: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        learner = self.trainer.learner
+        self.opposition = Opposition([n for n in learner.primary if n not in learner.probes], list(learner.pretext))
 
     @property
     def is_first(self) -> bool:
@@ -70,6 +76,8 @@ class Fit:
             self.reporter.say(f"warning: passed over a damaged checkpoint: {fault}")
         extra = unpack(self.trainer, snapshot)
         self.recorder.restore(extra["recorder"], self.trainer.fabric.device)
+        for line in self.recorder.history():
+            list(self.opposition.take(line))  # what was told before the break is not told again
         self.selection.restore(extra["selection"])
         self.finished = extra["finished"]
         self._saved_step = step
@@ -155,7 +163,9 @@ class Fit:
             losses = {n.removeprefix("loss/"): v for n, v in means.items() if n.startswith("loss/")}
             if self.is_first:
                 lr = self.trainer.raw_optimizer.param_groups[0]["lr"]
-                self.recorder.flush(done, epoch=round(epoch, 4), lr=float(lr))
+                line = self.recorder.flush(done, epoch=round(epoch, 4), lr=float(lr))
+                for warning in self.opposition.take(line):
+                    self.reporter.say(warning)
                 self.folder.status("training", step=done, of=self.total, **self._choice())
         self.reporter.advance(done, epoch, rate, losses)
 

@@ -114,6 +114,7 @@ def make_trainer(spec: Spec, learner: Learner, feed: Feed, fabric: Fabric) -> Tr
         non_finite=keys.non_finite,
         max_skips=keys.max_skips,
         channels_last=keys.channels_last,
+        watch_every=spec.log.gradients_every,
     )
 
 

@@ -28,6 +28,7 @@ from auxlearn.learning.plan import Moment, Plan
 from auxlearn.training.backward import make_backward
 from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
 from auxlearn.training.guard import Guard, Trial, find_culprits, gradient_norm
+from auxlearn.training.interplay import Interplay
 
 __all__ = ["Trainer"]
 
@@ -46,6 +47,7 @@ class Trainer:
         non_finite: `"stop"` raises on a loss or gradient that is not finite, `"skip"` leaves the step out.
         max_skips: Steps in a row that may be left out.
         channels_last: Memory format of images and convolutions.
+        watch_every: Steps between two measurements of how the gradients of the tasks stand to each other.
 
     Examples:
         >>> import torch
@@ -71,6 +73,7 @@ class Trainer:
         non_finite: Literal["stop", "skip"] = "stop",
         max_skips: int = 20,
         channels_last: bool = False,
+        watch_every: int | None = None,
     ) -> None:
         self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
         if channels_last:
@@ -90,6 +93,8 @@ class Trainer:
         )
         self.average = self._make_average(ema)
         self.guard = Guard(learner)
+        self._interplay = Interplay(self.fabric, learner, self.gather)
+        self.watch_every = watch_every
         self._equalise_norms = NormAverage(self.fabric, learner)
         precision = self.fabric.strategy.precision
         self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
@@ -152,6 +157,9 @@ class Trainer:
             plans = tuple(self.learner.plan(m, attrs.evolve(moment, micro=i)) for i, m in enumerate(micros))
             scales = inverse_counts(self._joint_counts(plans), self.fabric.world_size)
             result = attrs.evolve(self._backward(plans, scales), samples=len(batch))
+            if self.watch_every is not None and self.steps % self.watch_every == 0:
+                seen = self._interplay.measure(plans, scales, result.weights)
+                result = attrs.evolve(result, metrics={**result.metrics, **seen})
             norms = self._gradient_norms()
             # inf - inf is NaN, so one sum is finite only if every part of it is.
             if math.isfinite(sum(norms, result.total).item()):

@@ -136,6 +136,12 @@ SCENARIOS = {
         labels=ONE_SIDED,
         learner={"balancer": Geometric(over="tasks")},
     ),
+    "watched": Scenario(
+        pretext={"a": TinyPretext, "b": Contrast},
+        arrange={"a": Arrangement(view="own", supervise=True, weight=0.3), "b": OWN},
+        labels=ONE_SIDED,
+        trainer={"accumulate": 2, "watch_every": 1},
+    ),
     "a gradient of each loss": Scenario(
         pretext={"a": TinyPretext, "b": TinyPretext},
         arrange={
@@ -266,7 +272,8 @@ def run(case: Scenario, keys: TrainKeys) -> dict:
         for step in range(case.steps):
             batch = own_rows(joint_batch(case, step), trainer.accumulate, fabric.global_rank, fabric.world_size)
             result = trainer.step(batch, epoch=step * case.epochs)
-            losses.append({str(key): loss for key, loss in result.losses.items()})
+            watched = {name: value for name, value in result.metrics.items() if "/cosine/" in name}
+            losses.append({**{str(key): loss for key, loss in result.losses.items()}, **watched})
     except DivergedError as raised:
         error = str(raised)
     return {

@@ -1,0 +1,140 @@
+"""What the losses do to each other: how the gradients of two tasks stand on the parameters that they share."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from auxlearn.learning.context import Gather, LossKey
+from auxlearn.learning.learner import Learner
+from auxlearn.learning.plan import Plan, Scales
+from auxlearn.training.devices import mean_over_processes
+from auxlearn.training.gradients import TaskGradients
+from auxlearn.training.guard import Guard
+
+__all__ = ["Interplay", "Opposition"]
+
+_LINES = 10  # lines of the log that a judgement rests on
+
+
+class Interplay:
+    r"""Measures, for each pair of tasks, the cosine of their gradients and the ratio of the norms.
+
+    The gradient of a task is the sum over its views, by the weights that the losses have in the step,
+    $g_t = \sum_v w_{tv} \nabla L_{tv}$, over all processes and micro-batches. Its cosine to another task's tells
+    whether they pull the shared parameters the same way, 1, or against each other, -1 ("Adapting Auxiliary Losses
+    Using Gradient Similarity", Du et al., [arXiv 1812.02224](https://arxiv.org/abs/1812.02224)); the ratio of the
+    norms tells which of them is heard.
+
+    The step is computed once more for it, each loss with a backward pass of its own. Its randomness is derived and
+    BatchNorm's statistics are put back, so what is learned does not depend on being watched, bit for bit.
+
+    Args:
+        fabric: Devices and precision.
+        learner: What is watched.
+        gather: Concatenates rows over processes.
+    """
+
+    def __init__(self, fabric: Fabric, learner: Learner, gather: Gather) -> None:
+        self._fabric, self._learner, self._gather = fabric, learner, gather
+        self._guard = Guard(learner)
+
+    def measure(
+        self, plans: Sequence[Plan], scales: Scales, weights: Mapping[LossKey, Tensor | float]
+    ) -> dict[str, Tensor]:
+        """Return `<task>/cosine/<other>` and `<task>/norm_ratio/<other>`, the other one being first in the spec.
+
+        Args:
+            plans: The micro-batches of a step.
+            scales: What makes a mean of each loss's sum.
+            weights: The factor of each loss's gradient in the step.
+        """
+        keys = [ask.key for ask in plans[0].asks if not self._learner.watches(ask.key)]
+        on = {key.task for key in keys}
+        tasks = [name for name in (*self._learner.primary, *self._learner.pretext) if name in on]
+        if len(tasks) < 2:
+            return {}
+        gradients = TaskGradients(self._learner, keys, own=False)
+        self._guard.remember()
+        for plan in plans:
+            self._add(plan, scales, gradients)
+        self._guard.restore()
+        mean_over_processes(self._fabric, gradients.matrix)
+        shares = _shares(keys, tasks, weights).to(gradients.matrix, non_blocking=True)
+        return _pairs(tasks, shares @ gradients.gram() @ shares.T)
+
+    def _add(self, plan: Plan, scales: Scales, gradients: TaskGradients) -> None:
+        for group in self._learner.groups(plan):
+            with self._fabric.autocast():
+                out = self._learner(plan.work(group, scales, self._gather, apart=True))
+            for number, ask in enumerate(group.asks):
+                if not self._learner.watches(ask.key):
+                    gradients.add(ask.key, out[f"loss/{number}"], keep_graph=ask is not group.asks[-1])
+
+
+def _shares(keys: Sequence[LossKey], tasks: Sequence[str], weights: Mapping[LossKey, Tensor | float]) -> Tensor:
+    """Return the weight of each loss in each task: [T, K]."""
+    values = torch.stack([torch.as_tensor(weights[key], dtype=torch.float32) for key in keys])
+    belongs = torch.tensor([[float(key.task == task) for key in keys] for task in tasks])
+    return belongs.to(values.device) * values
+
+
+def _pairs(tasks: Sequence[str], gram: Tensor) -> dict[str, Tensor]:
+    norms = gram.diagonal().clamp(min=0).sqrt()
+    least = torch.finfo(gram.dtype).tiny
+    found: dict[str, Tensor] = {}
+    for (i, first), (j, second) in itertools.combinations(enumerate(tasks), 2):
+        found[f"{second}/cosine/{first}"] = (gram[i, j] / (norms[i] * norms[j]).clamp(min=least)).clamp(-1, 1)
+        found[f"{second}/norm_ratio/{first}"] = norms[j] / norms[i].clamp(min=least)
+    return found
+
+
+class Opposition:
+    """Notices a pretext task that pulls against a primary task for long: negative transfer, as it happens.
+
+    A pair is told once, when the cosines of its last ten lines of the log have a mean that is below zero by more than
+    two standard errors.
+
+    Args:
+        primary: Names of the primary tasks.
+        pretext: Names of the pretext tasks.
+    """
+
+    def __init__(self, primary: Sequence[str], pretext: Sequence[str]) -> None:
+        self._pairs = list(itertools.product(primary, pretext))
+        self._seen: dict[tuple[str, str], deque[tuple[int, float]]] = {
+            pair: deque(maxlen=_LINES) for pair in self._pairs
+        }
+        self._told: set[tuple[str, str]] = set()
+
+    def take(self, line: Mapping[str, Any]) -> Iterator[str]:
+        """Take in a line of `metrics.jsonl`, and yield what a person should know."""
+        for first, second in self._pairs:
+            cosine = line.get(f"{second}/cosine/{first}")
+            if cosine is None:
+                continue
+            seen = self._seen[first, second]
+            seen.append((line["step"], cosine))
+            if (first, second) not in self._told and _opposed([value for _, value in seen]):
+                self._told.add((first, second))
+                mean = statistics.fmean(value for _, value in seen)
+                yield (
+                    f'warning: the gradients of "{second}" pull against those of "{first}" (mean cosine {mean:.2f}, '
+                    f'steps {seen[0][0]} to {seen[-1][0]}); if "{first}" suffers, try a lower weight, '
+                    '"view": "own", or the balancer "cosine_gate"'
+                )
+
+
+def _opposed(cosines: Sequence[float]) -> bool:
+    if len(cosines) < _LINES:
+        return False
+    error = statistics.stdev(cosines) / math.sqrt(len(cosines))
+    return statistics.fmean(cosines) + 2 * error < 0
