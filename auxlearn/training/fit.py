@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 import torch
 
+from auxlearn.calls import during
 from auxlearn.data import Batch
-from auxlearn.errors import DivergedError, Interrupted, Problem
+from auxlearn.errors import AuxlearnError, DivergedError, EnvironmentProblem, Interrupted, Problem
 from auxlearn.evaluation import Selection, main_scores
 from auxlearn.learning.learner import StepResult
-from auxlearn.spec.models import CheckpointKeys, EvaluateKeys
+from auxlearn.spec.models import CheckpointKeys, Choice, EvaluateKeys
+from auxlearn.training.curves import draw_interplay
+from auxlearn.training.failing import naming_plugins, way_on
 from auxlearn.training.feed import Feed
 from auxlearn.training.figures import draw_figures
 from auxlearn.training.folder import RunFolder
@@ -41,6 +45,7 @@ class Fit:
         total: Optimizer steps in all.
         checkpoint: When to save, and what to keep.
         evaluate: When to score.
+        choices: The components by section of the spec, to say which plugin failed.
     """
 
     trainer: Trainer
@@ -52,6 +57,7 @@ class Fit:
     total: int
     checkpoint: CheckpointKeys
     evaluate: EvaluateKeys
+    choices: Mapping[str, Choice] = attrs.field(factory=dict)
     finished: bool = False
     opposition: Opposition = attrs.field(init=False)
     _saved_at: float = attrs.field(factory=time.monotonic)
@@ -60,6 +66,17 @@ class Fit:
     def __attrs_post_init__(self) -> None:
         learner = self.trainer.learner
         self.opposition = Opposition([n for n in learner.primary if n not in learner.probes], list(learner.pretext))
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say in what fails inside a component which plugin it is of, and how to go on."""
+        with naming_plugins(self.choices):
+            try:
+                yield
+            except AuxlearnError as error:
+                if error.call is not None or isinstance(error, EnvironmentProblem):
+                    error.add(way_on(self.folder, error))
+                raise
 
     @property
     def is_first(self) -> bool:
@@ -88,13 +105,14 @@ class Fit:
         Raises:
             Interrupted: After a signal, with everything saved.
             DivergedError: If a step is not finite, with everything up to the step before saved.
+            PluginError: If a component fails; it says which, at which step, with which rows, and how to go on.
         """
         if self.finished:
             return
         self.reporter.say(self.feed.describe(self.total))
         self.reporter.start(self.total, self.trainer.steps)
         try:
-            with catch_signals() as request:
+            with catch_signals() as request, self._telling():
                 batches = iter(self.feed.train(self.trainer.steps))
                 while self.trainer.steps < self.total and not self.finished:
                     self._step(batches)
@@ -107,10 +125,13 @@ class Fit:
         """Draw the figures and score `test` once, with the selected weights; return the scores, if any."""
         if self.selection.step is not None and self.selection.step != self.trainer.steps:
             load_model(self.trainer, self.folder.checkpoints.load(self.selection.step))
-        self._draw()
-        if not self.evaluate.test or not self._can_score("test"):
-            return {}
-        scored = self.score("test")
+        with self._telling():
+            with during(f"in the figures after step {self.selected_step}"):
+                self._draw()
+            if not self.evaluate.test or not self._can_score("test"):
+                return {}
+            with during(f"after step {self.selected_step}, split test"):
+                scored = self.score("test")
         if self.is_first:
             self.recorder.write("test", self.selected_step, scored)
         return scored
@@ -123,7 +144,13 @@ class Fit:
 
     def _draw(self) -> None:
         """Write the figures of the pretext tasks, from rows that the network was not trained on if there are any."""
-        if self.is_first and self.trainer.learner.pretext:
+        if not self.is_first:
+            return
+        try:
+            draw_interplay(self.recorder.history(), self.folder.path / "figures")
+        except ModuleNotFoundError:
+            self.reporter.say('note: for a figure of the gradients, pip install "auxlearn[study]"')
+        if self.trainer.learner.pretext:
             split = "val" if "val" in self.feed.splits else "train"
             batch = next(self.feed.evaluation(split, None)).to(self.trainer.fabric.device)
             draw_figures(self.trainer.learner, batch, self.folder.path / "figures")
@@ -145,12 +172,15 @@ class Fit:
     def _step(self, batches: Iterator[Batch]) -> None:
         step = self.trainer.steps
         try:
-            batch = next(batches)
+            with during(f"at step {step}"):
+                batch = next(batches)
             result = self.trainer.step(batch, epoch=self.feed.epoch(step), progress=step / self.total)
         except DivergedError as error:
             self.save()
             kept = f"checkpoint {self.trainer.steps} holds the weights of before; {self.feed.named(batch)}"
             raise DivergedError([*error.problems, Problem(where=str(self.folder.path), what=kept)]) from error
+        for notice in self.trainer.learner.reach.told():
+            self.reporter.say(f"warning: {notice}")
         self.recorder.add(result)
         self._tell(result)
 
@@ -187,7 +217,8 @@ class Fit:
         """Score `val`; return whether it is the best so far."""
         if not self._can_score("val"):
             return False
-        scored = self.score("val")
+        with during(f"after step {step}, split val"):
+            scored = self.score("val")
         if self.is_first:
             self.recorder.write("val", step, {"epoch": round(self.feed.epoch(step), 4), **scored})
         best = self.selection.take(step, scored)

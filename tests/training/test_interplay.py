@@ -1,8 +1,11 @@
 """How the gradients of two tasks stand to each other: the values, and that watching changes nothing."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 import auxlearn
 from auxlearn import Arrangement, Learner, Trainer
@@ -128,6 +131,19 @@ def test_a_run_records_them(tmp_path):
     lines = auxlearn.run(spec(), out=tmp_path / "run", plugins=[plugin]).history
     assert [line["step"] for line in lines if "flip/cosine/kind" in line] == [2, 4]  # measured in steps 0 and 3
     assert all(-1 <= line["flip/cosine/kind"] <= 1 for line in lines if "flip/cosine/kind" in line)
+    with Image.open(tmp_path / "run" / "figures" / "gradients.png") as figure:
+        assert figure.size == (840, 600)
+
+
+def test_a_run_without_measurements_has_no_figure(tmp_path):
+    auxlearn.run(spec(log={}), out=tmp_path / "run", plugins=[plugin])
+    assert not (tmp_path / "run" / "figures" / "gradients.png").exists()
+
+
+def test_without_matplotlib_the_numbers_are_there_and_a_note(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    auxlearn.run(spec(), out=tmp_path / "run", plugins=[plugin])
+    assert 'pip install "auxlearn[study]"' in (tmp_path / "run" / "train.log").read_text()
 
 
 def line(step, value):
