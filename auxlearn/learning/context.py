@@ -64,6 +64,11 @@ class Shared:
     """A handle to a module that several tasks use and the learner owns, so that it is stored and optimised once.
 
     It is callable like the module, and it is no `nn.Module`, so a task that keeps it does not register it.
+
+    Args:
+        name: Under which it is stored and asked for.
+        module: The module.
+        arguments: What it was made with, which all who ask for it have to agree on.
     """
 
     def __init__(self, name: str, module: nn.Module, arguments: Mapping[str, Any]) -> None:

@@ -13,7 +13,12 @@ __all__ = ["Feature", "FeatureShape", "Features", "MapShape", "in_dtype_of"]
 
 @attrs.frozen(kw_only=True)
 class MapShape:
-    """One feature map: its channels, and how many input pixels a cell spans along each side."""
+    """The form of one feature map.
+
+    Attributes:
+        channels: How many it has.
+        reduction: How many input pixels a cell spans along each side.
+    """
 
     channels: int
     reduction: int
@@ -62,6 +67,9 @@ class Feature:
 
 class Features(Mapping[str, Feature]):
     """The features of every modality by name; `.only` is the single one of an image task.
+
+    Args:
+        parts: The features of each modality.
 
     Examples:
         >>> import torch

@@ -50,7 +50,15 @@ class Found:
 
 @attrs.frozen(kw_only=True)
 class Broken:
-    """A plugin that could not be loaded, why, and what would mend it."""
+    """A plugin that could not be loaded, why, and what would mend it.
+
+    Attributes:
+        distribution: What pip installed.
+        version: Of the distribution.
+        entry_point: The name of its entry point.
+        reason: Why it could not be loaded.
+        fix: What would mend it, if that is known.
+    """
 
     distribution: str
     version: str
@@ -64,7 +72,14 @@ class Broken:
 
 @attrs.frozen(kw_only=True)
 class Blocked:
-    """A plugin that was not loaded because somebody said so."""
+    """A plugin that was not loaded because somebody said so.
+
+    Attributes:
+        distribution: What pip installed.
+        version: Of the distribution.
+        entry_point: The name of its entry point.
+        by: What said so: an option of the command line or a variable of the environment.
+    """
 
     distribution: str
     version: str

@@ -27,7 +27,12 @@ _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file that other libraries read as PyTorch's; each tensor gets memory of its own."""
+    """Write a safetensors file that other libraries read as PyTorch's; each tensor gets memory of its own.
+
+    Args:
+        tensors: The weights by name, on any device.
+        path: The file to write; one that is there is replaced.
+    """
     save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, path, {"format": "pt"})
 
 

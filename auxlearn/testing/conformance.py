@@ -79,32 +79,32 @@ def check_provider(
 
 
 def check_pretext_task(component: str | Provider, **options: Any) -> Report:
-    """Check a pretext task; options and errors as for `check_provider`."""
+    """Check a pretext task; `component`, `options` and errors as for `check_provider`."""
     return check_provider(component, "pretext_task", **options)
 
 
 def check_primary_task(component: str | Provider, **options: Any) -> Report:
-    """Check a primary task; options and errors as for `check_provider`."""
+    """Check a primary task; `component`, `options` and errors as for `check_provider`."""
     return check_provider(component, "primary_task", **options)
 
 
 def check_backbone(component: str | Provider, **options: Any) -> Report:
-    """Check a backbone; options and errors as for `check_provider`."""
+    """Check a backbone; `component`, `options` and errors as for `check_provider`."""
     return check_provider(component, "backbone", **options)
 
 
 def check_data_source(component: str | Provider, **options: Any) -> Report:
-    """Check a data source; options and errors as for `check_provider`."""
+    """Check a data source; `component`, `options` and errors as for `check_provider`."""
     return check_provider(component, "data_source", **options)
 
 
 def check_augmentation(component: str | Provider, **options: Any) -> Report:
-    """Check an augmentation; options and errors as for `check_provider`."""
+    """Check an augmentation; `component`, `options` and errors as for `check_provider`."""
     return check_provider(component, "augmentation", **options)
 
 
 def check_balancer(component: str | Provider, **options: Any) -> Report:
-    """Check a balancer; options and errors as for `check_provider`."""
+    """Check a balancer; `component`, `options` and errors as for `check_provider`."""
     return check_provider(component, "balancer", **options)
 
 
