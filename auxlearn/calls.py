@@ -116,7 +116,7 @@ class calling:  # noqa: N801 (used as a function is)
 def _place(error: AuxlearnError, call: Call) -> None:
     """Say where an error was raised on purpose, unless that is known, or it is not about the component."""
     if error.call is None and not isinstance(error, DistributedError | Interrupted):
-        error.add(Problem(what=f"raised by {call}", exit_code=error.problems[0].exit_code))
+        error.add(Problem(what=f"raised by {call}", exit_code=error.exit_code))
         error.call = call
 
 
@@ -151,16 +151,23 @@ def environment_problem(error: BaseException, where: str) -> EnvironmentProblem 
 def during(what: str, ids: Tensor | None = None) -> Iterator[None]:
     """Say in what a component raises when it happened, and with which rows.
 
+    Memory that is full is told as such in the engine's own code, too.
+
     Args:
-        what: When, e.g. `"step 12"`.
+        what: When, e.g. `"at step 12"`.
         ids: The numbers of the rows.
     """
     try:
         yield
     except AuxlearnError as error:
         if error.call is not None:
-            error.add(Problem(what=f"at {what}" + _rows(ids), exit_code=error.problems[0].exit_code))
+            error.add(Problem(what=what + _rows(ids), exit_code=error.exit_code))
         raise
+    except Exception as error:
+        problem = environment_problem(error, what)
+        if problem is None:
+            raise
+        raise problem from error
 
 
 def _rows(ids: Tensor | None) -> str:

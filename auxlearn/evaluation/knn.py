@@ -175,7 +175,7 @@ def remember(
     with evaluating(backbone):
         for batch in batches:
             rows = batch.to(device)
-            with during("the bank of nearest neighbours", batch.ids), precision():
+            with during("in the bank of nearest neighbours", batch.ids), precision():
                 found = prepared(backbone, augmentation, rows.inputs)
             pooled.append(_normalised(found))
             ids.append(rows.ids)

@@ -58,7 +58,7 @@ def score(
     with evaluating(backbone, *primary.values()):
         for batch in batches:
             rows = batch.to(device)
-            with during("scoring", batch.ids), precision():
+            with during("in scoring", batch.ids), precision():
                 features = prepared(backbone, augmentation, rows.inputs)
                 for name, task in primary.items():
                     with calling("primary", name, "update"):

@@ -46,10 +46,10 @@ class Reach:
             why = "its loss does not depend on the features it is given"
             self._told.append(f"{key.role} task {key.task}: nothing reaches the backbone, {why}")
 
-    def look_at_gradients(self, tasks: Mapping[LossKey, nn.Module]) -> None:
-        """Look, after the backward pass, at the parameters of the tasks whose losses are new."""
+    def look_at_gradients(self, tasks: Mapping[str, nn.ModuleDict]) -> None:
+        """Look, after the backward pass, at the parameters of the tasks, by role and name, whose losses are new."""
         for key in self._new:
-            named = [(name, p) for name, p in tasks[key].named_parameters() if p.requires_grad]
+            named = [(name, p) for name, p in tasks[key.role][key.task].named_parameters() if p.requires_grad]
             still = [name for name, p in named if p.grad is None]
             if still:
                 shown = ", ".join(still[:_MOST_NAMES]) + (", ..." if len(still) > _MOST_NAMES else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from auxlearn.learning.context import Gather, LossKey
 from auxlearn.learning.learner import Learner
-from auxlearn.learning.plan import Group, Plan, Run, Scales
+from auxlearn.learning.plan import Ask, Group, Plan, Run, Scales
 from auxlearn.learning.statistics import batch_norms
 
-__all__ = ["Guard", "Trial", "find_culprits", "gradient_norm"]
+__all__ = ["Guard", "Trial", "apart", "find_culprits", "gradient_norm"]
 
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
@@ -58,7 +58,7 @@ class Guard:
 
 @attrs.frozen(eq=False)
 class Trial:
-    """A step that is not finite, with all that is needed to compute it again."""
+    """A step that went wrong, with all that is needed to compute it again."""
 
     learner: Learner
     plans: tuple[Plan, ...]
@@ -74,17 +74,22 @@ def find_culprits(trial: Trial) -> dict[LossKey, str]:
     """
     parameters = [p for p in trial.learner.parameters() if p.requires_grad]
     found: dict[LossKey, str] = {}
+    for ask, found_loss in apart(trial):
+        gradients = torch.autograd.grad(found_loss, parameters, allow_unused=True)
+        norm = gradient_norm([g.detach() for g in gradients if g is not None])
+        loss, slope = trial.gather(torch.stack([found_loss, norm.to(found_loss)]).unsqueeze(0)).sum(0).tolist()
+        if not math.isfinite(loss):
+            found[ask.key] = f"loss is {loss}"
+        elif not math.isfinite(slope):
+            found[ask.key] = f"loss is {loss:g}, its gradient is not finite"
+    return found
+
+
+def apart(trial: Trial) -> Iterator[tuple[Ask, Tensor]]:
+    """Yield each loss of the step, computed once more on its own."""
     for plan in trial.plans:
         by_name = {part.name: part for part in plan.passes}
         for ask in plan.asks:
             runs = tuple(Run((by_name[name],)) for name in dict.fromkeys(ask.passes))
             group = Group(runs=runs, asks=(ask,))
-            found_loss = trial.learner(plan.work(group, trial.scales, trial.gather, apart=True))["loss/0"]
-            gradients = torch.autograd.grad(found_loss, parameters, allow_unused=True)
-            norm = gradient_norm([g.detach() for g in gradients if g is not None])
-            loss, slope = trial.gather(torch.stack([found_loss, norm.to(found_loss)]).unsqueeze(0)).sum(0).tolist()
-            if not math.isfinite(loss):
-                found[ask.key] = f"loss is {loss}"
-            elif not math.isfinite(slope):
-                found[ask.key] = f"loss is {loss:g}, its gradient is not finite"
-    return found
+            yield ask, trial.learner(plan.work(group, trial.scales, trial.gather, apart=True))["loss/0"]

@@ -9,14 +9,16 @@ import attrs
 import torch
 from lightning_fabric import Fabric
 
+from auxlearn.calls import during
 from auxlearn.data import Prepared, prepare
-from auxlearn.errors import AuxlearnError, PluginError, Problem, SpecError
+from auxlearn.errors import SpecError
 from auxlearn.evaluation import Selection
 from auxlearn.evaluation.selection import default_monitor
 from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import Spec
 from auxlearn.training.build import DataShape, build_component, build_learner, build_other_source, build_source
 from auxlearn.training.devices import make_fabric
+from auxlearn.training.failing import naming_plugins
 from auxlearn.training.feed import Feed
 from auxlearn.training.fit import Fit
 from auxlearn.training.folder import RunFolder
@@ -141,6 +143,7 @@ def make_fit(
         total=total_steps(spec, feed),
         checkpoint=spec.checkpoint,
         evaluate=spec.evaluate,
+        choices=spec.choices,
     )
 
 
@@ -167,7 +170,7 @@ def rehearse(spec: Spec, data: Prepared, earlier: Mapping[str, Weights] | None =
     spec = attrs.evolve(spec, train=attrs.evolve(spec.train, compile=False))
     trainer = make_trainer(spec, build_learner(spec, shape_of(data)), feed, fabric)
     _rehearse_start(trainer, spec, earlier or {})
-    try:
+    with naming_plugins(spec.choices), during("in the trial before the run, of which nothing was written"):
         trainer.step(next(iter(feed.train(0))), epoch=_latest_start(spec))
         few = {target: attrs.evolve(bank, rows=bank.rows[: feed.batch_size]) for target, bank in banks.items()}
         near = trainer.remember(feed.remembered(few, None), few) if few else None
@@ -176,11 +179,6 @@ def rehearse(spec: Spec, data: Prepared, earlier: Mapping[str, Weights] | None =
             scored = trainer.score([next(feed.evaluation(split, None))], near)
         if scored and spec.evaluate.monitor is not None:
             Selection(monitor=spec.evaluate.monitor).take(0, scored)
-    except AuxlearnError:
-        raise
-    except Exception as error:
-        what = f"a trial step failed: {type(error).__name__}: {error}"
-        raise PluginError(Problem(what=what, fix="--debug shows where", exit_code=3)) from error
     return trainer.learner.state_dict()
 
 

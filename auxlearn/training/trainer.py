@@ -17,8 +17,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from auxlearn.calls import calling, during
 from auxlearn.data import Batch
-from auxlearn.errors import DivergedError
+from auxlearn.errors import AuxlearnError, DivergedError
 from auxlearn.evaluation import Bank, Neighbours, remember, score
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.draws import isolated_rng
@@ -27,6 +28,7 @@ from auxlearn.learning.outcome import StepResult, inverse_counts
 from auxlearn.learning.plan import Moment, Plan
 from auxlearn.training.backward import make_backward
 from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
+from auxlearn.training.failing import backward_failure
 from auxlearn.training.guard import Guard, Trial, find_culprits, gradient_norm
 from auxlearn.training.interplay import Interplay
 
@@ -147,16 +149,18 @@ class Trainer:
 
         Raises:
             DivergedError: If a loss or gradient is not finite. Weights and statistics are as before the step.
+            PluginError: If a component fails or breaks its contract; the error is the cause, `call` says which it is.
         """
         begin = time.perf_counter()
         batch = self._on_device(batch)
         moment = self.moment(epoch=epoch, progress=progress)
         self.guard.remember()
-        with isolated_rng(self.fabric.device):
+        with during(f"at step {self.steps}", batch.ids), isolated_rng(self.fabric.device):
             micros = batch.split(self.accumulate)
             plans = tuple(self.learner.plan(m, attrs.evolve(moment, micro=i)) for i, m in enumerate(micros))
             scales = inverse_counts(self._joint_counts(plans), self.fabric.world_size)
-            result = attrs.evolve(self._backward(plans, scales), samples=len(batch))
+            trial = Trial(self.learner, plans, scales, self.gather)
+            result = attrs.evolve(self._run(trial), samples=len(batch))
             if self.watch_every is not None and self.steps % self.watch_every == 0:
                 seen = self._interplay.measure(plans, scales, result.weights)
                 result = attrs.evolve(result, metrics={**result.metrics, **seen})
@@ -166,9 +170,24 @@ class Trainer:
                 self._update(result, moment, norms)
             else:
                 self._undo(result)
-                self._allow(result, batch, Trial(self.learner, plans, scales, self.gather))
+                self._allow(result, batch, trial)
         self.steps += 1
         return attrs.evolve(result, seconds=time.perf_counter() - begin)
+
+    def _run(self, trial: Trial) -> StepResult:
+        """Run the plans forward and backward, and look at the gradients of tasks that are new."""
+        try:
+            result = self._backward(trial.plans, trial.scales)
+        except AuxlearnError:
+            raise
+        except Exception as error:
+            with self.fabric.autocast():
+                told = backward_failure(error, trial)
+            if told is None:
+                raise
+            raise told from error
+        self.learner.reach.look_at_gradients({"primary": self.learner.primary, "pretext": self.learner.pretext})
+        return result
 
     def remember(self, batches: Iterable[Batch], banks: Mapping[str, Bank]) -> dict[str, Neighbours]:
         """Return the nearest neighbours of each target among `batches`, by the features of the scored weights."""
@@ -235,10 +254,12 @@ class Trainer:
             self.raw_optimizer.step()  # no gradients, no effect; but torch's schedules insist on the call
         else:
             self._clip(norms)
-            self.optimizer.step()
+            with calling("optimizer", "", "step"):
+                self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.scheduler is not None:
-            self.scheduler.step()
+            with calling("schedule", "", "step"):
+                self.scheduler.step()
         self._equalise_norms()
         if self.average is not None:
             self.average.update_parameters(self._kept)
