@@ -9,6 +9,7 @@ import argparse
 import html
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "components.md": _components(),
         REFERENCE / "commands.md": _commands(),
         REFERENCE / "testing.md": _checks(),
+        ROOT / "docs" / "pages" / "gallery.md": _gallery(),
     }
     return {page: _with_part(page, text) for page, text in parts.items()}
 
@@ -131,7 +133,7 @@ def _records(form: Form) -> Iterator[Record]:
 
 def _components() -> str:
     """Return every component of the distributions of this repository with its settings."""
-    ours = {path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")} | {"auxlearn"}
+    ours = {tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"] for path in _projects()}
     registry = discover()
     parts = []
     for kind in KINDS:
@@ -150,6 +152,34 @@ def _component(found: Found) -> Iterator[str]:
     if params_schema(provider.params)["properties"]:
         yield _options(provider.params)
         yield from _nested(provider.params)
+
+
+def _gallery() -> str:
+    """Return each distribution of this repository: what its metadata say, and what discovery finds in it."""
+    offers: dict[str, list[Found]] = {}
+    for found in (one for kind in KINDS for one in discover().of_kind(kind)):
+        offers.setdefault(found.distribution, []).append(found)
+    projects = [tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in _projects()]
+    return "\n\n".join(part for project in projects for part in _distribution(project, offers[project["name"]])) + "\n"
+
+
+def _projects() -> list[Path]:
+    return [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+
+
+def _distribution(project: Mapping[str, Any], offers: Sequence[Found]) -> Iterator[str]:
+    name, extras = project["name"], project.get("optional-dependencies", {})
+    yield f"### {name}\n\n{_cell(project['description'])} Version {project['version']}."
+    yield _fenced("sh", f"pip install {name}").rstrip()
+    more = [f"[{label}]({url})" for label, url in project.get("urls", {}).items()]
+    more += [f"extras: {', '.join(f'`{extra}`' for extra in extras)}"] if extras else []
+    lines = [f"- {HEADINGS[kind]}: {_links(kind, offers)}" for kind in KINDS if any(one.kind == kind for one in offers)]
+    yield "\n".join([*lines, *([f"- {'; '.join(more)}"] if more else [])])
+
+
+def _links(kind: str, offers: Sequence[Found]) -> str:
+    names = [one.provider.name for one in offers if one.kind == kind]
+    return ", ".join(f"[`{name}`](reference/components.md#{kind.replace('_', '-')}-{name})" for name in names)
 
 
 def _options(params: type) -> str:
