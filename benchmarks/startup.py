@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.paired import Line, Timing, compare, take_turns
 
-__all__ = ["run"]
+__all__ = ["process", "run"]
 
 SPEC = {
     "auxlearn": 1,
@@ -39,10 +39,10 @@ def run(rounds: int) -> list[Line]:
         command = [sys.executable, "-c", "import sys; from auxlearn.cli.main import main; sys.exit(main())"]
         timings = take_turns(
             {
-                "auxlearn --help": _process([*command, "--help"], environment),
-                "auxlearn validate": _process([*command, "validate", str(spec)], environment),
-                "python -c pass": _process([sys.executable, "-c", "pass"], environment),
-                "import torch": _process([sys.executable, "-c", "import torch"], environment),
+                "auxlearn --help": process([*command, "--help"], environment),
+                "auxlearn validate": process([*command, "validate", str(spec)], environment),
+                "python -c pass": process([sys.executable, "-c", "pass"], environment),
+                "import torch": process([sys.executable, "-c", "import torch"], environment),
             },
             max(2, rounds // 2),  # a round takes seconds
         )
@@ -54,7 +54,7 @@ def run(rounds: int) -> list[Line]:
     ]
 
 
-def _process(command: Sequence[str], environment: Mapping[str, str]) -> Callable[[], Timing]:
+def process(command: Sequence[str], environment: Mapping[str, str]) -> Callable[[], Timing]:
     """Return a function that runs `command` and says what it took; RuntimeError if it fails."""
 
     def measure() -> Timing:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["add", "run"]
 
 _LONGEST_DEFAULT = 40  # --json shows all of it
+_LONGEST = 1000
 
 
 def add(subparsers: Any) -> None:
@@ -175,10 +176,11 @@ def _show(registry: Registry, name: str, *, as_json: bool) -> None:
 
 def _content(found: Found) -> dict[str, Any]:
     """Return what is inside: the spec of a preset, the options of anything else."""
+    from auxlearn.spec.presets import preset_content
     from auxlearn.spec.schema import params_schema
 
     if found.kind == "preset":
-        return {"spec": found.provider.build(None, None)}
+        return {"spec": preset_content(found)}
     return {"options": params_schema(found.provider.params)}
 
 
@@ -186,13 +188,15 @@ def _details(found: Found) -> Iterator[str]:
     import json
 
     from auxlearn.cli.tables import table
+    from auxlearn.errors import escape
+    from auxlearn.spec.presets import preset_content
     from auxlearn.spec.schema import params_schema
 
     provider = found.provider
-    yield f"{found.kind.replace('_', ' ')} {provider.name}: {provider.summary}"
-    yield f"from {found.distribution} {found.version}, {found.file}"
+    yield f"{found.kind.replace('_', ' ')} {provider.name}: {escape(provider.summary, _LONGEST)}"
+    yield f"from {found.distribution} {found.version}, {escape(found.file, _LONGEST)}"
     if found.kind == "preset":
-        yield "\n" + json.dumps(provider.build(None, None), indent=2)
+        yield "\n" + json.dumps(preset_content(found), indent=2)
         return
     if found.kind == "pretext_task":
         yield f"view unless the spec says otherwise: {provider.view}"

@@ -51,6 +51,8 @@ def check_provider(kind: Kind, provider: Provider) -> None:
         ContractError: Its declaration is wrong.
     """
     who = f'{kind.replace("_", " ")} "{provider.name}"'
+    if not isinstance(provider.summary, str):
+        raise ContractError(f"declares a summary for {who} that is no text: {provider.summary!r:.80}")
     if provider.view not in get_args(Arrangements):
         raise ContractError(
             f"declares view {provider.view!r} for {who}, which should be one of {get_args(Arrangements)}"

@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -41,16 +41,16 @@ def discover(plugins: Sequence[Any] = (), block: Sequence[str] = ()) -> Registry
     Raises:
         PluginError: A list names a plugin that is not installed, or one of `plugins` is broken.
     """
-    allow = None if ALLOW_VARIABLE not in os.environ else _names(os.environ[ALLOW_VARIABLE])
-    candidates = installed()
-    _check_names(block, "--no-plugin", candidates)
-    _check_names(allow or (), ALLOW_VARIABLE, candidates)
+    allow = None if ALLOW_VARIABLE not in os.environ else _names(os.environ[ALLOW_VARIABLE].split(","))
+    candidates, left_out = installed(), _names(block)
+    _check_names(left_out, "--no-plugin", candidates)
+    _check_names(allow or {}, ALLOW_VARIABLE, candidates)
     loader = _Loader()
     found = loader.load(_builtin(), ())
     blocked: list[Blocked] = []
     broken: list[Broken] = []
     for candidate in candidates:
-        by = _blocked_by(candidate, block, allow)
+        by = _blocked_by(candidate, left_out, allow)
         if by:
             blocked.append(Blocked(by=by, **_origin(candidate)))
         else:
@@ -63,8 +63,9 @@ def discover(plugins: Sequence[Any] = (), block: Sequence[str] = ()) -> Registry
     return Registry(tuple(found), tuple(broken), tuple(blocked))
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _names(given: Iterable[str]) -> dict[str, str]:
+    """Return names as they were written, by the spelling that names are compared by."""
+    return {normalized(name.strip()): name.strip() for name in given if name.strip()}
 
 
 def _builtin() -> Candidate:
@@ -84,27 +85,27 @@ def _given(plugin: Any) -> Candidate:
     return Candidate(distribution=name, version=version, entry_point=name, module=module, load=lambda: plugin)
 
 
-def _check_names(names: Iterable[str], source: str, candidates: Sequence[Candidate]) -> None:
-    known = [name for candidate in candidates for name in (candidate.distribution, candidate.entry_point)]
+def _check_names(names: Mapping[str, str], source: str, candidates: Sequence[Candidate]) -> None:
+    known = {name for candidate in candidates for name in candidate.names}
     problems = []
-    for name in names:
-        if normalized(name) == BUILTIN or name == "builtin":
+    for key, name in names.items():
+        if key in (BUILTIN, "builtin"):
             what = f'{source} names "{name}", the engine itself, which is always loaded'
             problems.append(Problem(what=what, exit_code=3))
-        elif not any(candidate.named([name]) for candidate in candidates):
+        elif key not in known:
             what = f'{source} names the plugin "{name}", which is not installed'
-            distributions = sorted({candidate.distribution for candidate in candidates})
-            problems.append(
-                Problem(what=what, allowed=", ".join(distributions) or None, meant=nearest(name, known), exit_code=3)
-            )
+            allowed = ", ".join(sorted({candidate.distribution for candidate in candidates})) or None
+            meant = nearest(name, [spelt for one in candidates for spelt in (one.distribution, one.entry_point)])
+            problems.append(Problem(what=what, allowed=allowed, meant=meant, exit_code=3))
     if problems:
         raise error_of(problems)
 
 
-def _blocked_by(candidate: Candidate, block: Sequence[str], allow: Sequence[str] | None) -> str | None:
-    if candidate.named(block):
+def _blocked_by(candidate: Candidate, block: Container[str], allow: Container[str] | None) -> str | None:
+    if any(name in block for name in candidate.names):
         return "--no-plugin"
-    return ALLOW_VARIABLE if allow is not None and not candidate.named(allow) else None
+    allowed = allow is None or any(name in allow for name in candidate.names)
+    return None if allowed else ALLOW_VARIABLE
 
 
 def _origin(candidate: Candidate) -> dict[str, str]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from typing import Any, NoReturn
 
 import attrs
 
+from auxlearn.errors import escape
 from auxlearn.registry.contract import ContractError
 from auxlearn.registry.registry import BUILTIN, normalized
 
@@ -35,9 +36,13 @@ _UNNAMED = "unknown"
 Groups = Mapping[int | None, list[EntryPoint]]
 
 
+def _printable(name: str) -> str:
+    return escape(name, 200)
+
+
 @attrs.frozen(kw_only=True)
 class Candidate:
-    """A plugin before it is loaded.
+    """A plugin before it is loaded. Its names are metadata, which may hold anything; here they are fit for a terminal.
 
     Attributes:
         distribution: Name of the distribution, or of the module that was handed over.
@@ -47,15 +52,16 @@ class Candidate:
         load: Returns the object with the hooks; ContractError, without any import, if this engine cannot use it.
     """
 
-    distribution: str
-    version: str
-    entry_point: str
+    distribution: str = attrs.field(converter=_printable)
+    version: str = attrs.field(converter=_printable)
+    entry_point: str = attrs.field(converter=_printable)
     module: str
     load: Callable[[], Any]
 
-    def named(self, names: Iterable[str]) -> bool:
-        """Return whether one of `names` means this plugin."""
-        return bool({normalized(self.distribution), normalized(self.entry_point)} & {normalized(n) for n in names})
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The names that mean this plugin, in the one spelling they are compared by."""
+        return frozenset([normalized(self.distribution), normalized(self.entry_point)])
 
 
 def engine_version() -> str:
@@ -81,7 +87,7 @@ def installed() -> list[Candidate]:
             continue
         name, version = _name_and_version(one)
         key = normalized(name) or f"unnamed {len(found)}"
-        if key not in found and not _shadowed(name, text):
+        if key not in found and not _shadowed(one, name):
             found[key] = list(_candidates(one, name or _UNNAMED, version))
     return sorted((one for some in found.values() for one in some), key=lambda one: (one.distribution, one.entry_point))
 
@@ -97,11 +103,11 @@ def _name_and_version(one: Distribution) -> tuple[str, str]:
     return fields.get("Name", ""), fields.get("Version", "")
 
 
-def _shadowed(name: str, text: str) -> bool:
-    """Return whether Python would import another distribution of this name."""
+def _shadowed(one: Distribution, name: str) -> bool:
+    """Return whether Python would import another distribution of this name, from a folder before."""
     try:
-        return bool(name) and distribution(name).read_text("entry_points.txt") != text
-    except (PackageNotFoundError, OSError, ValueError):
+        return bool(name) and distribution(name).locate_file("") != one.locate_file("")
+    except (PackageNotFoundError, ValueError):
         return False
 
 

@@ -12,7 +12,7 @@ from auxlearn.registry import Found, Registry
 from auxlearn.spec.merge import merge
 from auxlearn.spec.pointers import Path, show
 
-__all__ = ["Expanded", "expand_preset"]
+__all__ = ["Expanded", "expand_preset", "preset_content"]
 
 _KEY = "preset"
 _WHOLE = ("$schema", "auxlearn", "name", "seed", "plugins", _KEY)  # what only a spec says
@@ -55,11 +55,11 @@ def expand_preset(given: Mapping[str, Any], registry: Registry) -> Expanded:
     except AuxlearnError as error:
         raise type(error)([attrs.evolve(p, where=f"/{_KEY}") for p in error.problems]) from None
     own = {key: value for key, value in given.items() if key != _KEY}
-    document = merge(_content(found), own)
+    document = merge(preset_content(found), own)
     return Expanded(document=document, preset=name, given=given)
 
 
-def _content(found: Found) -> Mapping[str, Any]:
+def preset_content(found: Found) -> Mapping[str, Any]:
     """Return the part of a spec that the preset is.
 
     Raises:

@@ -53,6 +53,7 @@ BROKEN = {
         plugin("return [Provider(name='a', summary='', build=print) for _ in range(2)]"),
         'offers the balancer "a" twice',
     ),
+    "nosummary": (plugin("return [Provider(name='a', summary=3, build=print)]"), "that is no text: 3"),
     "nobuild": (plugin("return [Provider(name='a', summary='', build=3)]"), "no function: 3"),
     "noview": (plugin("return [Provider(name='a', summary='', build=print, view='top')]"), "declares view 'top'"),
     "noparams": (plugin("return [Provider(name='a', summary='', build=print, params=dict)]"), "frozen attrs class"),
