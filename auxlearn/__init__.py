@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from auxlearn.learning.learner import StepResult as StepResult
     from auxlearn.learning.plan import Moment as Moment
     from auxlearn.spec.models import Arrangement as Arrangement
+    from auxlearn.studies.comparing import compare as compare
+    from auxlearn.studies.running import StudyResult as StudyResult
+    from auxlearn.studies.running import study as study
+    from auxlearn.studies.summary import Summary as Summary
     from auxlearn.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -33,12 +37,16 @@ _HOMES = {
     "Moment": "auxlearn.learning.plan",
     "RunResult": "auxlearn.api",
     "StepResult": "auxlearn.learning.learner",
+    "StudyResult": "auxlearn.studies.running",
+    "Summary": "auxlearn.studies.summary",
     "Trainer": "auxlearn.training.trainer",
     "build": "auxlearn.api",
+    "compare": "auxlearn.studies.comparing",
     "extract": "auxlearn.api",
     "load_run": "auxlearn.api",
     "resume": "auxlearn.api",
     "run": "auxlearn.api",
+    "study": "auxlearn.studies.running",
     "validate": "auxlearn.api",
 }
 
@@ -49,13 +57,17 @@ __all__ = [
     "Moment",
     "RunResult",
     "StepResult",
+    "StudyResult",
+    "Summary",
     "Trainer",
     "__version__",
     "build",
+    "compare",
     "extract",
     "load_run",
     "resume",
     "run",
+    "study",
     "validate",
 ]
 

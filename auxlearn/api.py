@@ -7,8 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from auxlearn.building import Built, build_from
 from auxlearn.errors import CheckpointError, Problem, escape
 from auxlearn.registry.provenance import check_locked, drift, provenance, read_provenance
@@ -35,6 +33,7 @@ def run(
     out: str | Path | None = None,
     overwrite: bool = False,
     seed: int | None = None,
+    root: str | Path | None = None,
     locked: str | Path | None = None,
     plugins: Sequence[ModuleType] = (),
     registry: Registry | None = None,
@@ -48,6 +47,7 @@ def run(
         out: The run folder; default: `runs/<name>`.
         overwrite: Replace an earlier run in that folder.
         seed: Instead of the spec's.
+        root: The folder that relative paths in the spec refer to; default: that of its file, or the working folder.
         locked: A run folder, or its `manifest.json`: only with the plugins that this run used, to the byte.
         plugins: Modules with hooks, besides the installed plugins.
         registry: What exists, instead of what discovery finds.
@@ -57,7 +57,7 @@ def run(
         AuxlearnError: With a message for the person who wrote the spec. Nothing was written, unless it says so.
     """
     # Before torch is imported, for which nobody should wait to be told of a mistake.
-    read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins)
+    read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins, root=root)
     if locked is not None:
         check_locked(read.used, locked)
     from auxlearn.chain import Chain, describe_chain, prepare_all, rehearse_all
@@ -117,14 +117,12 @@ def resume(
     from auxlearn.training.session import fabric_of, prepare_data
 
     folder = RunFolder(path)
-    root = folder.read("manifest.json")["root"]
-    read = load_spec(folder.read("spec.json"), overrides, registry=registry, plugins=plugins, recorded=True)
-    stages = tuple(attrs.evolve(stage, root=root) for stage in read.stages)
-    read = attrs.evolve(read, root=root, stages=stages)
+    given, root = folder.read("spec.json"), folder.read("manifest.json")["root"]
+    read = load_spec(given, overrides, registry=registry, plugins=plugins, recorded=True, root=root)
     changed = _changed(folder.path, read, locked=locked)
     fabric = fabric_of(read)
     fabric.launch()
-    if stages:
+    if read.stages:
         check_same_chain(read, folder)
         with working(folder, first=fabric.is_global_zero):
             _tell(changed, folder, reporter, first=fabric.is_global_zero)

@@ -14,8 +14,9 @@ FILES = [*ENGINE, *PLUGINS]
 
 # From the top down: a room imports only from itself and from those before it.
 ROOMS = (
-    *("errors", "seeds", "registry", "spec", "builtin", "calls"),
-    *("data", "learning", "evaluation", "training", "results", "testing", "running", "chain", "building", "api", "cli", "__main__"),
+    *("errors", "deprecation", "seeds", "registry", "spec", "builtin", "calls"),
+    *("data", "learning", "evaluation", "training", "results", "testing", "running", "chain", "building", "api"),
+    *("studies", "cli", "__main__"),
 )
 LAST_WITHOUT_TORCH = "builtin"
 HEAVY = {"torch", "torchvision", "torchmetrics", "lightning", "lightning_fabric", "safetensors"}

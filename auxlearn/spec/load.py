@@ -35,6 +35,7 @@ def load_spec(
     seed: int | None = None,
     plugins: Sequence[Any] = (),
     recorded: bool = False,
+    root: str | os.PathLike[str] | None = None,
 ) -> Spec:
     """Read, check and complete a spec, without importing torch.
 
@@ -45,6 +46,7 @@ def load_spec(
         seed: Replaces the spec's seed.
         plugins: Modules to register besides the installed plugins.
         recorded: It is what a run has recorded: that of a stage may begin from a stage beside it.
+        root: The folder that relative paths refer to, instead of that of the file.
 
     Returns:
         The spec, with the JSON as given and with every default filled in, which is again a valid spec. One with stages
@@ -66,6 +68,7 @@ def load_spec(
     if registry is not None and plugins:
         raise ValueError("`plugins` should be empty where a `registry` is given; it is made by `discover(plugins)`")
     document = read(source)
+    document = document if root is None else attrs.evolve(document, root=os.fspath(root))
     given = document.value
     registry = registry or discover(plugins)
     expanded, misplaced = _expanded(given, overrides, seed, registry)

@@ -1,0 +1,122 @@
+"""`auxlearn study`: all runs of a study, and what they say together."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from auxlearn.cli.data import within
+
+if TYPE_CHECKING:
+    from auxlearn.studies.running import StudyResult
+    from auxlearn.studies.summary import Summary
+
+__all__ = ["add", "run", "tell"]
+
+
+def add(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    text = (
+        "Run every arm of a study with every label fraction and seed, and compare them, paired by seed. Stopped at any "
+        "time, or given more arms or seeds, the same command does what is left."
+    )
+    parser = subparsers.add_parser("study", help="many runs, paired by seed, and what they say", description=text)
+    parser.add_argument("study", help="a JSON file")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="changes to the study, e.g. seeds=[0,1]")
+    parser.add_argument("--out", metavar="DIR", help="the folder of the study (default: runs/NAME)")
+    parser.add_argument("--jobs", type=within(int, 1), default=1, metavar="N", help="runs at once (default: 1)")
+    parser.add_argument(
+        "--threads",
+        type=within(int, 1),
+        metavar="N",
+        help="threads of each run on a CPU (default: as the study was begun, else the cores divided by the jobs)",
+    )
+    parser.add_argument(
+        "--executor", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster (default: local)"
+    )
+    parser.add_argument("--address", help="that of the cluster (default: start Ray on this machine)")
+    parser.add_argument("--no-run", action="store_true", help="run nothing, compare what is there")
+    parser.add_argument("--check", action="store_true", help="run nothing, only check the study and all its specs")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    if args.check:
+        return _check(args)
+    from auxlearn.studies.running import study
+    from auxlearn.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    result = study(
+        args.study,
+        args.overrides,
+        out=args.out,
+        jobs=args.jobs,
+        threads=args.threads,
+        executor=args.executor,
+        address=args.address,
+        run=not args.no_run,
+        block=args.no_plugin,
+        quiet=args.quiet,
+    )
+    if args.json:
+        print(json.dumps(_facts(result), allow_nan=False))
+    else:
+        _tell(result)
+    return next((outcome.code for outcome in result.failed.values()), 0)
+
+
+def tell(summary: Summary) -> None:
+    """Print the table, and how to read it."""
+    import textwrap
+
+    from auxlearn.studies.report import HEADER, explanation, rows_of
+
+    rows = rows_of(summary)
+    kept = [i for i in range(len(HEADER)) if any(row[i] for row in rows)]
+    lines = [[line[i] for i in kept] for line in (HEADER, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(kept))]
+    for cells in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+    print()
+    for line in explanation(summary):
+        print(textwrap.fill(line, 100, initial_indent="- ", subsequent_indent="  "))
+
+
+def _check(args: argparse.Namespace) -> int:
+    from auxlearn.studies.loading import load_study
+
+    read = load_study(args.study, args.overrides, args.registry())
+    if args.json:
+        facts = {"name": read.name, "arms": [*read.arms], "baseline": read.baseline, "runs": len(read.cells)}
+        print(json.dumps(facts))
+    else:
+        print(f"{args.study} is valid: {len(read.arms)} arms, {len(read.cells)} runs")
+        for name in read.arms:
+            print(f"  {name}{' (baseline)' if name == read.baseline else ''}")
+    return 0
+
+
+def _tell(result: StudyResult) -> None:
+    if result.summary is not None:
+        tell(result.summary)
+        print()
+    for key, outcome in result.failed.items():
+        print(f"failed: {key}: {outcome.reason}", file=sys.stderr)
+    print(f"study folder  {result.path}")
+    print(f"numbers       {result.path / 'results.csv'}")
+    if result.summary is not None:
+        print(f"report        {result.path / 'report.md'}")
+
+
+def _facts(result: StudyResult) -> dict[str, Any]:
+    import attrs
+
+    failed = {str(key): outcome.reason for key, outcome in result.failed.items()}
+    summary = None if result.summary is None else attrs.asdict(result.summary)
+    return {"path": str(result.path), "runs": len(result.cells), "failed": failed, "summary": summary}

@@ -1,0 +1,143 @@
+"""The pictures of a study: metric against label fraction, and gain against cost. By matplotlib, the extra `[study]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auxlearn.studies.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw"]
+
+# Okabe and Ito's colours, which people of every kind of colour vision tell apart; shapes and dashes say it again.
+_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+_MARKERS = "osD^vP*X"
+_DASHES = ("-", "--", "-.", ":")
+
+
+def draw(summary: Summary, folder: Path) -> list[str]:
+    """Write the pictures as PNG and SVG into `folder`; return the names of the PNG files.
+
+    Args:
+        summary: What the runs say.
+        folder: Made if it is not there.
+    """
+    folder.mkdir(exist_ok=True)
+    pictures = {"metric": _metric(summary), "gain": _gain(summary)}
+    names = []
+    for name, figure in pictures.items():
+        if figure is None:
+            continue
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        _save_svg(figure, folder / f"{name}.svg")
+        names.append(f"{name}.png")
+    return names
+
+
+def _save_svg(figure: Figure, path: Path) -> None:
+    import matplotlib
+
+    # Without the date and random names, so that the same numbers give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "auxlearn"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def _styles(summary: Summary) -> dict[str, dict[str, Any]]:
+    """Return how each arm is drawn; the baseline, as the first, in black."""
+    arms = sorted(dict.fromkeys(row.arm for row in summary.rows), key=lambda arm: arm != summary.baseline)
+    return {
+        arm: {
+            "color": _COLOURS[index % len(_COLOURS)],
+            "marker": _MARKERS[index % len(_MARKERS)],
+            "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
+            "capsize": 3,
+            "markersize": 5,
+            "linewidth": 1.4,
+        }
+        for index, arm in enumerate(arms)
+    }
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _metric(summary: Summary) -> Figure | None:
+    """Draw the metric against the label fraction, a line for each arm; with one fraction, a point for each arm."""
+    styles = _styles(summary)
+    if len({row.fraction for row in summary.rows}) == 1:
+        return _points(summary, styles)
+    figure, axes = _axes(7, 4.5)
+    axes.set_xscale("log")
+    for index, (arm, style) in enumerate(styles.items()):
+        rows = [row for row in summary.rows if row.arm == arm and row.estimate is not None]
+        shift = 1 + 0.012 * (index - (len(styles) - 1) / 2)  # so that intervals do not hide each other
+        places = [100 * (row.fraction or 1) * shift for row in rows]
+        means = [row.estimate.mean for row in rows if row.estimate]
+        axes.errorbar(places, means, yerr=_reaches([row.estimate for row in rows]), label=arm, **style)
+    ticks = sorted({100 * (row.fraction or 1) for row in summary.rows})
+    axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("labels used (%)")
+    axes.set_ylabel(summary.metric)
+    _legend(axes)
+    return figure
+
+
+def _points(summary: Summary, styles: dict[str, dict[str, Any]]) -> Figure | None:
+    rows = [row for row in summary.rows if row.estimate is not None]
+    figure, axes = _axes(7, 1.2 + 0.35 * len(rows))
+    for place, row in enumerate(rows):
+        style = {**styles[row.arm], "linestyle": "none"}
+        mean = row.estimate.mean if row.estimate else 0.0
+        axes.errorbar([mean], [place], xerr=_reaches([row.estimate]), **style)
+    axes.set_yticks(range(len(rows)), labels=[row.arm for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel(summary.metric)
+    return figure
+
+
+def _gain(summary: Summary) -> Figure | None:
+    """Draw the paired difference from the baseline against the time of a step."""
+    rows = [row for row in summary.rows if row.difference is not None and row.cost.step is not None]
+    if not rows:
+        return None
+    styles = _styles(summary)
+    fractions = sorted({row.fraction for row in rows}, key=lambda fraction: fraction or 0)
+    figure, axes = _axes(7, 4.5)
+    axes.axhline(0, color="#000000", linewidth=0.8)
+    seen: set[str] = set()
+    for row in rows:
+        style = {**styles[row.arm], "linestyle": "none", "label": None if row.arm in seen else row.arm}
+        seen.add(row.arm)
+        gain = row.difference.mean if row.difference else 0.0
+        axes.errorbar([row.cost.step or 1.0], [gain], yerr=_reaches([row.difference]), **style)
+        if len(fractions) > 1:
+            text, at = f"{100 * (row.fraction or 1):g} %", (row.cost.step or 1.0, gain)
+            axes.annotate(text, at, xytext=(5, 4), textcoords="offset points", fontsize=7, color=style["color"])
+    axes.set_xlabel(f"time of a step (multiple of {summary.baseline})")
+    direction = "" if summary.mode == "max" else ", less is better"
+    axes.set_ylabel(f"{summary.metric}: difference from {summary.baseline}{direction}")
+    _legend(axes)
+    return figure
+
+
+def _reaches(found: Sequence[Any]) -> list[float]:
+    """Return how far each interval reaches to either side; not at all for a single value."""
+    return [0.0 if one is None or one.high is None else one.high - one.mean for one in found]
+
+
+def _legend(axes: Axes) -> None:
+    axes.figure.legend(loc="outside right upper", frameon=False, fontsize=8)

@@ -1,0 +1,193 @@
+"""`study`: all runs of a study that are not done, and what they say together."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import attrs
+
+from auxlearn.errors import Interrupted
+from auxlearn.registry import discover
+from auxlearn.studies.cells import Cell, CellKey, read_cell
+from auxlearn.studies.executors import Executor, Here
+from auxlearn.studies.folder import StudyFolder
+from auxlearn.studies.live import Progress, showing
+from auxlearn.studies.loading import Study, load_study
+from auxlearn.studies.pairing import pairing_notes
+from auxlearn.studies.pool import Pool
+from auxlearn.studies.report import write_report, write_results
+from auxlearn.studies.statistics import require_extra
+from auxlearn.studies.stopping import Stopped
+from auxlearn.studies.summary import Summary, summarise
+from auxlearn.studies.work import Outcome, Task
+
+__all__ = ["StudyResult", "study"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class StudyResult:
+    """What a study came to.
+
+    Attributes:
+        path: Its folder.
+        cells: Every run.
+        summary: What they say together; None if no run is done.
+        failed: How those runs went that failed now.
+    """
+
+    path: Path
+    cells: Sequence[Cell]
+    summary: Summary | None
+    failed: Mapping[CellKey, Outcome]
+
+
+def study(
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    jobs: int = 1,
+    threads: int | None = None,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    run: bool = True,
+    plugins: Sequence[ModuleType] = (),
+    block: Sequence[str] = (),
+    quiet: bool = True,
+) -> StudyResult:
+    """Run every arm of a study with every label fraction and seed, and compare them, paired by seed.
+
+    Runs that are done are not repeated, those that were interrupted go on, and those that failed are tried again; so
+    the same call after an interruption, or after arms or seeds were added, does what is left.
+
+    Args:
+        source: A study file, or the same as a dict.
+        overrides: Changes to it, each `"a.b=c"`, such as `"seeds=[0,1]"`.
+        out: The folder of the study; default: `runs/<name>`.
+        jobs: How many runs at once. One is run in this process; several are run in processes that import the main
+            module again, so a script that asks for them needs `if __name__ == "__main__":`.
+        threads: Of torch in each run on a CPU; default: as the study was begun, else the cores divided by `jobs`.
+        executor: `"local"`, or `"ray"` for the machines of a Ray cluster.
+        address: That of the cluster; None starts Ray on this machine.
+        run: False runs nothing and compares what is there.
+        plugins: Modules with hooks, besides the installed plugins; other processes import them by name.
+        block: Names of plugins to leave out.
+        quiet: Show nothing on the way.
+
+    Raises:
+        AuxlearnError: With a message for the person who wrote the study. Of a run that fails it is in the result.
+        Interrupted: After a signal, with everything saved and the results so far written.
+
+    Examples:
+        >>> import auxlearn
+        >>> from auxlearn.testing import plugin as tiny
+        >>> result = auxlearn.study(
+        ...     {
+        ...         "auxlearn_study": 1,
+        ...         "name": "tiny-study",
+        ...         "base": {
+        ...             "auxlearn": 1,
+        ...             "data": {"type": "tiny"},
+        ...             "backbone": {"type": "tiny"},
+        ...             "primary": {"kind": {"type": "tiny"}},
+        ...             "train": {"epochs": 1},
+        ...         },
+        ...         "arms": {"supervised": {}, "turned": {"pretext": {"turned": {"type": "tiny"}}}},
+        ...         "seeds": [0, 1],
+        ...     },
+        ...     plugins=[tiny],
+        ... )
+        >>> result.summary.metric, [(row.arm, row.seeds) for row in result.summary.rows]
+        ('kind/accuracy', [('supervised', (0, 1)), ('turned', (0, 1))])
+    """
+    require_extra()
+    registry = discover(plugins, block)
+    read = load_study(source, overrides, registry)
+    folder = StudyFolder(path=Path(out or Path("runs") / read.name).absolute())
+    folder.require_own()
+    cells = folder.read(read)
+    threads = threads or folder.threads(jobs)
+    tasks = folder.tasks(read, registry, cells, threads=threads, plugins=plugins, block=block)
+    where = _executor(executor, jobs, address, folder)
+    done = _Done(study=read, folder=folder, cells=cells)
+    stopped = None
+    with folder.lock():
+        if run:
+            folder.write(read, threads)
+            stopped = done.run(tasks, where, quiet=quiet)
+        summary = done.compare()
+    if stopped is not None:
+        count = sum(cell.state == "done" for cell in cells.values())
+        told = f"{count} of {len(cells)} runs are done, the others saved; fix: the same command goes on"
+        raise Interrupted(stopped.signal, f"stopped by signal {stopped.signal}: {told}")
+    return StudyResult(path=folder.path, cells=[*cells.values()], summary=summary, failed=done.failed)
+
+
+def _executor(name: str, jobs: int, address: str | None, folder: StudyFolder) -> Executor:
+    if name == "ray":
+        from auxlearn.studies.ray_executor import RayExecutor
+
+        return RayExecutor(jobs, address)
+    return Here() if jobs == 1 else Pool(jobs, folder.path / "log.txt")
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class _Done:
+    """What is done of a study.
+
+    Attributes:
+        study: The study.
+        folder: Its folder.
+        cells: Every run as it is now.
+        failed: How those runs went that failed now.
+    """
+
+    study: Study
+    folder: StudyFolder
+    cells: dict[CellKey, Cell]
+    failed: dict[CellKey, Outcome] = attrs.field(factory=dict)
+
+    def run(self, tasks: Sequence[Task], executor: Executor, *, quiet: bool) -> Stopped | None:
+        """Do the tasks; return the signal that stopped it, if one did."""
+        for key in (task.key for task in tasks):
+            begun = self.cells[key].state != "missing"
+            self.cells[key] = Cell(key=key, state="interrupted" if begun else "missing")
+        progress = Progress(cells=self.cells, metric=self.study.keys.metric, executor=executor)
+        try:
+            with showing(progress, quiet=quiet) as show:
+                for task, outcome in executor.outcomes(tasks):
+                    self._take(task, outcome)
+                    show(task.key)
+        except Stopped as stopped:
+            return stopped
+        except KeyboardInterrupt:
+            return Stopped(signal.SIGINT)
+        return None
+
+    def _take(self, task: Task, outcome: Outcome) -> None:
+        if outcome.state == "failed":
+            self.failed[task.key] = outcome
+            self.cells[task.key] = Cell(key=task.key, state="failed", reason=outcome.reason)
+        else:
+            self.cells[task.key] = read_cell(Path(task.folder), task.key, self.study.keys.stage)
+
+    def compare(self) -> Summary | None:
+        """Write what all runs came to, and return what they say together."""
+        cells, keys = [*self.cells.values()], self.study.keys
+        write_results(self.folder.path, cells)
+        if not any(cell.state == "done" for cell in cells):
+            return None
+        summary = summarise(
+            cells, baseline=self.study.baseline, metric=keys.metric, mode=keys.mode, notes=self._notes(cells)
+        )
+        write_report(self.folder.path, summary, f"Study {self.study.name}", cells)
+        return summary
+
+    def _notes(self, cells: Sequence[Cell]) -> list[str]:
+        """Return where runs of one seed are no pairs in all respects."""
+        resolved = {arm: spec.resolved for arm, spec in self.study.specs.items()}
+        return pairing_notes(resolved, self.study.baseline, cells)
