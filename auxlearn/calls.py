@@ -9,16 +9,20 @@ from __future__ import annotations
 # `signal.getsignal` makes an enum of what this one returns, which takes longer than all else here.
 import _signal  # type: ignore[import-not-found]
 import errno
+import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+import auxlearn
 from auxlearn.errors import (
     AuxlearnError,
     Call,
@@ -30,7 +34,16 @@ from auxlearn.errors import (
     escape,
 )
 
-__all__ = ["Wrong", "calling", "during", "environment_problem", "keeping_settings"]
+__all__ = [
+    "Elsewhere",
+    "Wrong",
+    "author_traceback",
+    "calling",
+    "calling_any",
+    "during",
+    "environment_problem",
+    "keeping_settings",
+]
 
 _LONGEST = 600
 _MOST_ROWS = 8
@@ -54,11 +67,22 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the handler of SIGINT": (partial(_handler, signal.SIGINT), partial(signal.signal, signal.SIGINT)),
     "the handler of SIGTERM": (partial(_handler, signal.SIGTERM), partial(signal.signal, signal.SIGTERM)),
 }
+# Frames of these lead from the engine to a component: its own begin after them.
+_OURS = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (auxlearn, torch))
 _READ = tuple(read for read, _ in _SETTINGS.values())
 
 
 class Wrong(Exception):  # noqa: N818 (what is wrong, for `calling`, which knows with whom)
     """A component did not do what its interface asks; the message goes on after the name of the method."""
+
+
+class Elsewhere(Exception):  # noqa: N818 (an exception that was raised elsewhere)
+    """An exception of another process, as the text of its traceback: it may be of a type that cannot travel."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Elsewhere:
+        """Return what stands for `error`."""
+        return cls(author_traceback(error) or f"{type(error).__name__}: {error}\n")
 
 
 class calling:  # noqa: N801 (used as a function is)
@@ -145,6 +169,44 @@ def environment_problem(error: BaseException, where: str) -> EnvironmentProblem 
         fix = "a smaller `train.batch_size`, or more parts of it (`train.accumulate`)"
         return EnvironmentProblem(Problem(what=f"{where}: out of memory ({said})", fix=fix, exit_code=8))
     return None
+
+
+@contextmanager
+def calling_any(sources: Mapping[str, object]) -> Iterator[None]:
+    """Name the data source, and its method, that fails anywhere in the block.
+
+    Preparing data calls so many methods of it, in so many places, that the traceback is asked which it was.
+
+    Args:
+        sources: The data sources, by name.
+    """
+    try:
+        yield
+    except AuxlearnError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        first = next((frame for frame in frames if not frame.f_code.co_filename.startswith(_OURS)), None)
+        if first is None:
+            raise
+        package = str(first.f_globals.get("__name__", "")).partition(".")[0]
+        owners = {type(source).__module__.partition(".")[0]: name for name, source in sources.items()}
+        if package not in owners:
+            raise
+        raise _translated(error, Call("data", owners[package], first.f_code.co_name)) from error
+
+
+def author_traceback(error: BaseException) -> str:
+    """Return the traceback of `error` from the first frame on that is not the engine's; empty if there is none."""
+    if isinstance(error, Elsewhere):
+        return str(error)
+    told = traceback.TracebackException.from_exception(error)
+    frames = list(told.stack)
+    own = next((number for number, frame in enumerate(frames) if not frame.filename.startswith(_OURS)), None)
+    if own is None:
+        return ""
+    told.stack = traceback.StackSummary.from_list(frames[own:])
+    return "".join(told.format())
 
 
 @contextmanager

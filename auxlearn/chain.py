@@ -55,8 +55,9 @@ def in_stage(spec: Spec) -> Iterator[None]:
     except AuxlearnError as error:
         if spec.stage is None:
             raise
-        named = [attrs.evolve(p, what=f'{p.what} (in the stage "{spec.stage}")') for p in error.problems]
-        raise type(error)(named) from error
+        name = f' (in the stage "{spec.stage}")'
+        error.problems = tuple(attrs.evolve(p, what=p.what + name) for p in error.problems)
+        raise
 
 
 def describe_chain(folder: RunFolder, spec: Spec) -> None:

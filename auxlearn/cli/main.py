@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "main"]
 
 # In the order of `--help`; each is a module here with `add(subparsers)`, which sets the default `run(args) -> int`.
-COMMANDS = (
-    *("run", "resume", "validate", "study", "compare", "data", "extract", "eval", "export", "predict", "plugins"),
-    "schema",
-)
+COMMANDS = ("run", "resume", "validate", "data", "extract", "eval", "export", "predict", "plugins", "schema")
 
 _BUG = 70
 _BROKEN_PIPE = 128 + 13
@@ -110,7 +107,7 @@ def _registry(block: Sequence[str]) -> Callable[[], Registry]:
 
 
 def _report(error: Exception, *, debug: bool) -> int:
-    from auxlearn.errors import AuxlearnError, Interrupted
+    from auxlearn.errors import AuxlearnError, Interrupted, PluginError
 
     if debug or not isinstance(error, AuxlearnError):
         import traceback
@@ -121,6 +118,11 @@ def _report(error: Exception, *, debug: bool) -> int:
         return _BUG
     for line in str(error).splitlines():
         print(f"error: {line}", file=sys.stderr)
+    cause = error.__cause__
+    if cause is not None and (error.call is not None or isinstance(error, PluginError)) and not debug:
+        from auxlearn.calls import author_traceback
+
+        print(author_traceback(cause), file=sys.stderr, end="")
     return error.code if isinstance(error, Interrupted) else error.exit_code
 
 

@@ -30,7 +30,8 @@ from rich.progress import track
 from torch.utils.data import Dataset
 
 from auxlearn.data.collate import Collate, Columns
-from auxlearn.data.loader import Failure, eval_loader
+from auxlearn.data.failure import Failure
+from auxlearn.data.loader import eval_loader
 from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource, InputShape
 from auxlearn.errors import DataError, EnvironmentProblem, Problem
@@ -151,15 +152,15 @@ class Cached(DataSource):
         hidden = not console.is_terminal
         loader = eval_loader(self.base, split, _ROWS, workers=self.workers)
         _log.info("Decoding %d rows of `%s` into %s", rows, split, self.folder)
-        problems: list[Problem] = []
+        failures: list[Failure] = []
         total = math.ceil(rows / _ROWS)
         for columns in track(loader.columns(), f"Decoding {split}", total, console=console, disable=hidden):
             if isinstance(columns, Failure):
-                problems += columns.problems
-            elif not problems:
+                failures.append(columns)
+            elif not failures:
                 yield columns
-        if problems:
-            raise DataError(problems)
+        if failures:
+            raise Failure.joint(failures).error()
 
     def _require_space(self, meta: Mapping[str, Any]) -> None:
         needed = sum(_bytes(column) for column in meta["columns"].values())

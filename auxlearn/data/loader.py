@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,29 +19,25 @@ from torch.utils.data import DataLoader, Dataset, Subset, get_worker_info
 
 from auxlearn.data.batch import Batch
 from auxlearn.data.collate import Collate, Columns, join_streams, to_batch
+from auxlearn.data.failure import Failure
 from auxlearn.data.order import Order, Orders, Row
-from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource
 from auxlearn.data.workers import lost_worker, watch_workers
-from auxlearn.errors import DataError, Problem, escape
+from auxlearn.errors import Call, DataError
 from auxlearn.seeds import derive_seed
 
-__all__ = ["UNLABELLED", "Failure", "Loader", "eval_loader", "train_loader"]
+__all__ = ["UNLABELLED", "Loader", "eval_loader", "train_loader"]
 
 UNLABELLED = "unlabelled"
 """The one split of a source that is a second stream."""
 
 
-@attrs.frozen
-class Failure:
-    """What went wrong in a worker; an exception raised there would arrive as a text with a traceback in it."""
+class _Rows(Exception):  # noqa: N818 (a way out of a loop)
+    """Rows that cannot be read."""
 
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...] = ()
-
-    def error(self) -> DataError:
-        """Return the error to raise in the main process."""
-        return _noted(DataError(self.problems), self.notes)
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
 
 
 class Loader:
@@ -110,7 +105,9 @@ class Loader:
                     raise
                 rows = next(itertools.islice(self.batches, done, None))
                 names = ", ".join(self._reader.names(rows)[:3])
-                raise DataError(attrs.evolve(lost.problems[0], where=f"{self.split}, rows {names} ...")) from error
+                told = DataError(attrs.evolve(lost.problems[0], where=f"{self.split}, rows {names} ..."))
+                told.call = lost.call
+                raise told from error
             yield columns
 
 
@@ -185,16 +182,17 @@ class _Reader(Dataset[Any]):
     def __init__(self, source: DataSource, split: str, seed: int) -> None:
         self.dataset, self.split, self.seed = source.dataset(split), split, seed
         self.name, self.collate = source.name, Collate(source)
+        self.component = ("data", UNLABELLED if split == UNLABELLED else "")
 
     def __getitems__(self, rows: Sequence[Row]) -> Columns | Failure:
         indices = [index for _, index in rows]
         names = self.names(rows)
         try:
             columns = self._read(rows, indices, names)
-        except DataError as error:
-            return Failure(error.problems, tuple(getattr(error, "__notes__", ())))
-        except Exception as error:
-            return Failure((_bug(f"{names[0]} ...", error),), (traceback.format_exc(),))
+        except _Rows as rows_failed:
+            return rows_failed.failure
+        except (Exception, SystemExit) as error:
+            return Failure.of(f"{names[0]} ...", error, Call(*self.component, "__getitems__"))
         return columns | {"ids": torch.tensor(indices)}
 
     def names(self, rows: Sequence[Row]) -> Sequence[str]:
@@ -212,19 +210,15 @@ class _Reader(Dataset[Any]):
     def _each(self, rows: Sequence[Row], names: Sequence[str]) -> list[Mapping[str, Any]]:
         """Return the items; the problems of all of them come together."""
         items: list[Mapping[str, Any]] = []
-        problems: list[Problem] = []
-        notes: list[str] = []
+        failures: list[Failure] = []
         for position, (epoch, index) in enumerate(rows):
             self._seed_globally("row", epoch, index)
             try:
                 items.append(self.dataset[index])
-            except DataError as error:
-                problems += error.problems
-            except Exception as error:
-                problems.append(_bug(names[position], error))
-                notes = notes or [traceback.format_exc()]
-        if problems:
-            raise _noted(DataError(problems), notes)
+            except (Exception, SystemExit) as error:
+                failures.append(Failure.of(names[position], error, Call(*self.component, "__getitem__")))
+        if failures:
+            raise _Rows(Failure.joint(failures))
         return items
 
     def _seed_globally(self, *what: object) -> None:
@@ -244,7 +238,7 @@ class _TwoReaders(Dataset[Any]):
         known = self.first.__getitems__(rows[: self.labelled])
         other = self.second.__getitems__(rows[self.labelled :])
         if isinstance(known, Failure) and isinstance(other, Failure):
-            return Failure((*known.problems, *other.problems), (*known.notes, *other.notes))
+            return Failure.joint([known, other])
         if isinstance(known, Failure):
             return known
         return other if isinstance(other, Failure) else join_streams(known, other)
@@ -252,17 +246,6 @@ class _TwoReaders(Dataset[Any]):
     def names(self, rows: Sequence[Row]) -> Sequence[str]:
         """Return what the rows are called."""
         return [*self.first.names(rows[: self.labelled]), *self.second.names(rows[self.labelled :])]
-
-
-def _bug(where: str, error: Exception) -> Problem:
-    """Return the problem of a row whose data set has a mistake; its traceback goes along as a note."""
-    return problem(where, f"reading failed with {type(error).__name__}: {escape(error, 300)}")
-
-
-def _noted(error: DataError, notes: Sequence[str]) -> DataError:
-    for note in notes:
-        error.add_note(note)
-    return error
 
 
 class _Names(Sequence[str]):

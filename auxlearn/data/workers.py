@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from auxlearn.data.problems import problem
-from auxlearn.errors import DataError
+from auxlearn.errors import Call, DataError
 
 __all__ = ["lost_worker", "watch_workers"]
 
@@ -23,7 +23,9 @@ def lost_worker(error: RuntimeError) -> DataError | None:
     else:
         what = "was ended from outside, or by the system for lack of memory"
         fix = "use fewer `data.workers`; 0 reads in the training process"
-    return DataError(problem("", f"a process that reads data {what} ({text})", fix=fix))
+    lost = DataError(problem("", f"a process that reads data {what} ({text})", fix=fix))
+    lost.call = Call("data", "", "__getitem__")  # whatever the main process was at when it heard of it
+    return lost
 
 
 def watch_workers() -> None:

@@ -15,9 +15,10 @@ import torch
 
 from auxlearn.data import Batch, DataContext, DataSource
 from auxlearn.data.collate import to_batch
-from auxlearn.data.loader import Failure, eval_loader
+from auxlearn.data.failure import Failure
+from auxlearn.data.loader import eval_loader
 from auxlearn.data.problems import problem
-from auxlearn.errors import DataError, Problem, SpecError, escape, nearest
+from auxlearn.errors import AuxlearnError, DataError, Problem, SpecError, escape, nearest
 from auxlearn.learning import Backbone, BuildContext, Draws
 from auxlearn.results.feature_folder import FeatureFolder
 from auxlearn.results.windows import Windows
@@ -226,7 +227,7 @@ def _rows(source: DataSource, done: int, keys: DataKeys) -> Iterator[tuple[str, 
                 yield split, index, columns if isinstance(columns, Failure) else to_batch(columns)
 
 
-def _too_many(found: Failure, skipped: int) -> DataError:
+def _too_many(found: Failure, skipped: int) -> AuxlearnError:
     first, *more = found.problems
     fix = first.fix or f"--skip-bad {skipped} leaves it out; what is done is kept"
     return attrs.evolve(found, problems=(attrs.evolve(first, fix=fix), *more)).error()

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from auxlearn.calls import environment_problem, keeping_settings
 from auxlearn.data import DataContext, DataSource, InputShape, LabelCounts, TargetInfo
 from auxlearn.errors import AuxlearnError, DataError, PluginError, Problem
 from auxlearn.learning import BuildContext, Draws
@@ -74,12 +75,17 @@ def build_component(choice: Choice, context: Any) -> Any:
         PluginError: If the plugin failed in any other way; it names the plugin and its distribution.
     """
     try:
-        return choice.provider.build(choice.params, context)
+        with keeping_settings():
+            return choice.provider.build(choice.params, context)
     except DataError:
         raise
     except AuxlearnError as error:
-        raise type(error)([attrs.evolve(p, where=_absolute(choice, p)) for p in error.problems]) from error
-    except Exception as error:
+        error.problems = tuple(attrs.evolve(p, where=_absolute(choice, p)) for p in error.problems)
+        raise
+    except (Exception, SystemExit) as error:
+        problem = environment_problem(error, f"{choice.provider.name} of {choice.distribution} {choice.version}")
+        if problem is not None:
+            raise problem from error
         raise PluginError(
             Problem(
                 where=choice.pointer,

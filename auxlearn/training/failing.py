@@ -27,10 +27,13 @@ def naming_plugins(choices: Mapping[str, Choice]) -> Iterator[None]:
     try:
         yield
     except AuxlearnError as error:
-        choice = None if error.call is None else choices.get(error.call.section)
+        sections = () if error.call is None else (error.call.section, error.call.part)
+        choice = next((choices[section] for section in sections if section in choices), None)
         if error.call is not None and choice is not None:
             plugin = f"{choice.provider.name} of {choice.distribution} {choice.version}".rstrip()
             short, full = (f"{error.call.component}{more}: `" for more in ("", f" ({plugin})"))
+            if not any(short in problem.what for problem in error.problems):
+                error.add(Problem(what=f"raised by {error.call}", exit_code=error.exit_code))
             error.problems = tuple(attrs.evolve(p, what=p.what.replace(short, full)) for p in error.problems)
         raise
 

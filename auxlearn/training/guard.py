@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auxlearn.learning.context import Gather, LossKey
 from auxlearn.learning.learner import Learner
 from auxlearn.learning.plan import Ask, Group, Plan, Run, Scales
 from auxlearn.learning.statistics import batch_norms
 
-__all__ = ["Guard", "Trial", "apart", "find_culprits", "gradient_norm"]
+__all__ = ["Guard", "Trial", "apart", "clipped_together", "find_culprits", "gradient_norm"]
 
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
@@ -93,3 +93,11 @@ def apart(trial: Trial) -> Iterator[tuple[Ask, Tensor]]:
             runs = tuple(Run((by_name[name],)) for name in dict.fromkeys(ask.passes))
             group = Group(runs=runs, asks=(ask,))
             yield ask, trial.learner(plan.work(group, trial.scales, trial.gather, apart=True))["loss/0"]
+
+
+def clipped_together(learner: Learner) -> list[list[nn.Parameter]]:
+    """Return the trained parameters, those of the probes apart: nothing else shall learn less because of them."""
+    watching = {id(p) for name in learner.probes for p in learner.primary[name].parameters()}
+    trained = [p for p in learner.parameters() if p.requires_grad]
+    parts = [p for p in trained if id(p) not in watching], [p for p in trained if id(p) in watching]
+    return [part for part in parts if part]

@@ -9,7 +9,7 @@ import attrs
 import torch
 from lightning_fabric import Fabric
 
-from auxlearn.calls import during
+from auxlearn.calls import calling_any, during
 from auxlearn.data import Prepared, prepare
 from auxlearn.errors import SpecError
 from auxlearn.evaluation import Selection
@@ -39,15 +39,16 @@ Weights = Mapping[str, torch.Tensor]
 
 def prepare_data(spec: Spec) -> Prepared:
     """Return the data of `spec`: divided, checked, cached as it says."""
-    second = spec.unlabelled
-    return prepare(
-        build_source(spec),
-        spec.data.keys,
-        seed=spec.seed,
-        batch_size=spec.train.batch_size,
-        unlabelled=second.keys if second else None,
-        other=build_other_source(spec),
-    )
+    second, source, other = spec.unlabelled, build_source(spec), build_other_source(spec)
+    with naming_plugins(spec.choices), calling_any({"unlabelled": other, "": source}):
+        return prepare(
+            source,
+            spec.data.keys,
+            seed=spec.seed,
+            batch_size=spec.train.batch_size,
+            unlabelled=second.keys if second else None,
+            other=other,
+        )
 
 
 def shape_of(data: Prepared) -> DataShape:

@@ -29,7 +29,7 @@ from auxlearn.learning.plan import Moment, Plan
 from auxlearn.training.backward import make_backward
 from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
 from auxlearn.training.failing import backward_failure
-from auxlearn.training.guard import Guard, Trial, find_culprits, gradient_norm
+from auxlearn.training.guard import Guard, Trial, clipped_together, find_culprits, gradient_norm
 from auxlearn.training.interplay import Interplay
 
 __all__ = ["Trainer"]
@@ -100,7 +100,7 @@ class Trainer:
         self._equalise_norms = NormAverage(self.fabric, learner)
         precision = self.fabric.strategy.precision
         self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
-        self._parameters = _clipped_together(learner)
+        self._parameters = clipped_together(learner)
         self.steps = 0
         self.updates = 0
         self.skips = 0
@@ -292,11 +292,3 @@ class Trainer:
             "training split; weights are those of the step before; fix: a lower optimizer/lr, optimizer/clip_norm, or "
             "a lower weight"
         )
-
-
-def _clipped_together(learner: Learner) -> list[list[nn.Parameter]]:
-    """Return the trained parameters, those of the probes apart: nothing else shall learn less because of them."""
-    watching = {id(p) for name in learner.probes for p in learner.primary[name].parameters()}
-    trained = [p for p in learner.parameters() if p.requires_grad]
-    parts = [p for p in trained if id(p) not in watching], [p for p in trained if id(p) in watching]
-    return [part for part in parts if part]

@@ -1,5 +1,6 @@
 """Loaders: the same batches for any number of workers, every row once in evaluation, and errors that say which row."""
 
+import errno
 import os
 import pickle
 import random
@@ -11,9 +12,10 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
+from auxlearn.calls import Elsewhere, author_traceback
 from auxlearn.data import DataSource, InputShape, Order, TargetInfo, eval_loader, train_loader
 from auxlearn.data.workers import lost_worker
-from auxlearn.errors import DataError
+from auxlearn.errors import AuxlearnError, Call, DataError, EnvironmentProblem, PluginError
 
 
 class Rows(Dataset):
@@ -213,9 +215,35 @@ def test_a_mistake_in_a_data_set_names_the_row_and_keeps_the_traceback(workers):
     def read(index):
         return {"x": torch.zeros(4)} if index < 3 else {}["gone"]
 
-    with pytest.raises(DataError, match="val/3: reading failed with KeyError: 'gone'") as caught:
+    with pytest.raises(PluginError, match="val/3: data source: `__getitem__` failed with KeyError: 'gone'") as caught:
         list(eval_loader(Source(Rows(4, read)), "val", 4, workers=workers))
-    assert "in read" in caught.value.__notes__[0]
+    assert "in read" in author_traceback(caught.value.__cause__)
+    assert isinstance(caught.value.__cause__, Elsewhere if workers else KeyError)
+    assert caught.value.problems[0].exit_code == 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (FileNotFoundError(2, "gone"), DataError, "val/1: .* failed with FileNotFoundError"),
+        (SystemExit(0), PluginError, "val/1: .* failed with SystemExit: 0"),
+        (OSError(errno.ENOSPC, "full"), EnvironmentProblem, "the disk is full"),
+        (MemoryError(), EnvironmentProblem, "out of memory"),
+        (PluginError("bad"), PluginError, "bad"),
+        (DataError("bad"), DataError, "bad"),
+    ],
+)
+def test_what_reading_raises_has_the_kind_that_it_is_of(workers, error, kind, message):
+    def read(index):
+        if index == 1:
+            raise error
+        return {"x": torch.zeros(4)}
+
+    with pytest.raises(AuxlearnError, match=message) as caught:
+        list(eval_loader(Source(Rows(4, read)), "val", 4, workers=workers))
+    assert type(caught.value) is kind
+    assert caught.value.call == Call("data", "", "__getitem__")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from auxlearn.data import DataSource, InputShape, TableRow, TableSource, TargetInfo, prepare
-from auxlearn.errors import DataError
+from auxlearn.errors import DataError, PluginError
 from auxlearn.spec.models import DataKeys, Split, UnlabelledKeys
 
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_named_whichever_stream_it_is_in(workers):
         prepared.source.base, prepared.unlabelled.base = ours, theirs
         prepared.source._datasets.clear()
         prepared.unlabelled._datasets.clear()
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(PluginError) as caught:
             batches(prepared, 1)
         assert [problem.where for problem in caught.value.problems] == named
 
