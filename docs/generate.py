@@ -172,7 +172,7 @@ def _distribution(project: Mapping[str, Any], offers: Sequence[Found]) -> Iterat
     yield f"### {name}\n\n{_cell(project['description'])} Version {project['version']}."
     yield _fenced("sh", f"pip install {name}").rstrip()
     more = [f"[{label}]({url})" for label, url in project.get("urls", {}).items()]
-    more += [f"extras: {', '.join(f'`{extra}`' for extra in extras)}"] if extras else []
+    more += [f"Extras: {', '.join(f'`{extra}`' for extra in extras)}"] if extras else []
     lines = [f"- {HEADINGS[kind]}: {_links(kind, offers)}" for kind in KINDS if any(one.kind == kind for one in offers)]
     yield "\n".join([*lines, *([f"- {'; '.join(more)}"] if more else [])])
 
