@@ -143,7 +143,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 ADVICE = """
 What is public has changed. If that is meant:
 1. Follow docs/pages/reference/compatibility.md: what goes away is deprecated first (auxlearn/deprecation.py).
-2. Add a line to docs/pages/changelog.md; one that breaks something under "Breaking".
+2. Add a line to docs/pages/changelog.md; for what breaks something also to docs/pages/how-to/migrate.md.
 3. Run `python tests/test_public_names.py` and commit tests/public_names.txt.
 """
 
