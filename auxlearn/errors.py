@@ -101,6 +101,7 @@ _PARTS = {
     "primary": "primary task",
     "pretext": "pretext task",
     "balance": "balancer",
+    "extract": "network",
 }
 
 

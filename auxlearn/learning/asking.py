@@ -31,6 +31,7 @@ __all__ = [
     "ask_balancer",
     "ask_count",
     "ask_loss",
+    "ask_picture",
     "ask_predict",
     "ask_views",
     "augmented",
@@ -52,6 +53,12 @@ def evaluated(augmentation: Augmentation, given: Mapping[str, Tensor]) -> Mappin
     """Return the rows as evaluation sees them."""
     with calling("augment", "", "evaluate", given.values()):
         return forms.require_inputs(augmentation.evaluate(given), given)
+
+
+def ask_picture(name: str, task: PretextTask, views: tuple[View, ...], result: TaskResult) -> Mapping[str, Tensor]:
+    """Return the images that the task draws of its `views`, and of what it made of them."""
+    with calling("pretext", name, "picture"):
+        return forms.require_pictures(task.picture(views, result))
 
 
 def ask_predict(name: str, task: PrimaryTask, features: Features) -> Mapping[str, Tensor]:

@@ -23,6 +23,7 @@ __all__ = [
     "require_count",
     "require_features",
     "require_inputs",
+    "require_pictures",
     "require_result",
     "require_rows",
     "require_shared",
@@ -150,6 +151,16 @@ def require_inputs(made: object, given: Mapping[str, Tensor]) -> Mapping[str, Te
         if given[name].ndim >= 4 and not tensor.is_floating_point():
             raise Wrong(f"should return images as floats in [0, 1], `{name}` is {_form(tensor)}")
     return made
+
+
+def require_pictures(pictures: object) -> Mapping[str, Tensor]:
+    """Return the images to look at, by name."""
+    if not isinstance(pictures, Mapping):
+        raise Wrong(f"should return images by name, it returned {_told(pictures)}")
+    for name, tensor in pictures.items():
+        if not isinstance(tensor, Tensor) or tensor.ndim != 4 or tensor.shape[1] != 3:
+            raise Wrong(f"should return images [N, 3, H, W], `{name}` is {_form(tensor)}")
+    return pictures
 
 
 def require_rows(found: object, rows: int) -> Mapping[str, Tensor]:

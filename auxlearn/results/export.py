@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from auxlearn.errors import AuxlearnError, EnvironmentProblem, ExportError, Problem, SpecError, escape, nearest
+from auxlearn.errors import (
+    AuxlearnError,
+    EnvironmentProblem,
+    ExportError,
+    PluginError,
+    Problem,
+    SpecError,
+    escape,
+    nearest,
+)
 from auxlearn.results.description import FILE, describe
 from auxlearn.results.exporter import ExportContext, Exporter, ExportJob, Opened, Part
 from auxlearn.spec.schema import params_schema
@@ -76,9 +85,20 @@ def export(
     _check_target(folder)
     with _beside(folder) as aside:
         description = {"format": format, **describe(job, normalises=exporter.normalises)}
-        description |= {"outputs": _outputs(exporter, job), "run": run.facts(), "load": exporter.write(job, aside)}
+        description |= {"outputs": _outputs(exporter, job), "run": run.facts(), "load": _written(exporter, job, aside)}
         _seal(aside, description | {"check": _compare(exporter, job, aside, description)})
     return folder
+
+
+def _written(exporter: Exporter, job: ExportJob, folder: Path) -> Mapping[str, Any]:
+    """Return what `exporter` says about loading what it has written; a full disk is not its fault."""
+    try:
+        return exporter.write(job, folder)
+    except (AuxlearnError, OSError):
+        raise
+    except Exception as error:
+        what = f"{type(exporter).__name__}: `write` failed with {type(error).__name__}: {escape(error, 400)}"
+        raise PluginError(Problem(what=what, exit_code=3)) from error
 
 
 def _seal(folder: Path, description: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import torch
 
+from auxlearn.calls import calling, during
 from auxlearn.data import Batch, DataContext, DataSource
 from auxlearn.data.collate import to_batch
 from auxlearn.data.failure import Failure
@@ -20,12 +21,14 @@ from auxlearn.data.loader import eval_loader
 from auxlearn.data.problems import problem
 from auxlearn.errors import AuxlearnError, DataError, Problem, SpecError, escape, nearest
 from auxlearn.learning import Backbone, BuildContext, Draws
+from auxlearn.learning.forms import require_features
 from auxlearn.results.feature_folder import FeatureFolder
 from auxlearn.results.windows import Windows
 from auxlearn.spec.extraction import Extraction
 from auxlearn.spec.models import Choice, DataKeys, TrainKeys
 from auxlearn.training.build import build_component
 from auxlearn.training.devices import make_fabric
+from auxlearn.training.failing import naming_plugins
 
 __all__ = ["COMMIT_SECONDS", "Extracted", "Progress", "run_extraction"]
 
@@ -78,6 +81,7 @@ def run_extraction(
 
     Raises:
         DataError: If more rows than that cannot be read; what is done is kept.
+        PluginError: If a network or the data source fails; what is done is kept.
         SpecError: If a network cannot see such rows, or the folder is of another extraction.
     """
     source: DataSource = build_component(spec.data, DataContext(size=spec.data.keys.size, root=spec.root))
@@ -87,7 +91,8 @@ def run_extraction(
     place = make_fabric(keys, unused_parameters=False).device
     networks = {name: _Network(name, one, source, spec.seed, place) for name, one in spec.networks.items()}
     widths = {name: network.width for name, network in networks.items()}
-    with FeatureFolder(out, _identity(spec, source, networks, place), widths) as folder:
+    choices = {"data": spec.data} | {f"extract.{name}": one for name, one in spec.networks.items()}
+    with naming_plugins(choices), FeatureFolder(out, _identity(spec, source, networks, place), widths) as folder:
         if not folder.whole:
             with (progress or _silent)(_total(source)) as advance:
                 _add_rows(folder, source, networks, keys=spec.data.keys, skip_bad=skip_bad, advance=advance)
@@ -105,6 +110,7 @@ class _Network:
     """One frozen network and the windows that it sees."""
 
     def __init__(self, name: str, choice: Choice, source: DataSource, seed: int, device: torch.device) -> None:
+        self.name = name
         with _pointing(choice):
             self.input = _input_of(choice.keys.input, source)
             self.windows = Windows.of(choice.keys, source.inputs[self.input])
@@ -125,7 +131,9 @@ class _Network:
             return None
         total, count = torch.zeros(self.width, dtype=torch.float64), 0
         for inputs in self.windows.batches(batch.inputs[self.input][0], self.batch_size):
-            pooled = self.backbone({self.input: inputs.to(self.device)}).only.pooled
+            given = {self.input: inputs.to(self.device)}
+            with calling("extract", self.name, "forward"):
+                pooled = require_features(self.backbone(given), self.backbone.shapes, given).only.pooled
             total += pooled.cpu().double().sum(0)
             count += len(pooled)
         return (total / count).float().numpy()
@@ -208,7 +216,8 @@ def _add_rows(
                 raise _too_many(found, skipped)
             folder.add({"skipped": str(found.problems[0])}, {})
         else:
-            vectors = {name: network.vector(found) for name, network in networks.items()}
+            with during(f"in row {source.name(split, index)}; what is done is kept"):
+                vectors = {name: network.vector(found) for name, network in networks.items()}
             folder.add(_line(source, split, index, found), _finite(vectors, source.name(split, index)))
         advance(1)
         if time.monotonic() - committed >= COMMIT_SECONDS:

@@ -28,6 +28,7 @@ from auxlearn.results.rows import require_split
 from auxlearn.spec import load_spec
 from auxlearn.spec.models import Knn, Spec
 from auxlearn.training.build import DataShape
+from auxlearn.training.failing import naming_plugins
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.initial import find_checkpoint, kept_weights
 
@@ -126,7 +127,8 @@ class LoadedRun:
         options: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write the model as a file of `format`, check it, and return its folder; see `auxlearn.results.export`."""
-        return export(self, format, part, out, task=task, options=options)
+        with naming_plugins(self.model.choices):
+            return export(self, format, part, out, task=task, options=options)
 
     def facts(self) -> dict[str, Any]:
         """Return as JSON where the weights come from, and how they scored on `val`."""
@@ -170,11 +172,12 @@ class LoadedRun:
         augmentation = Identity(model.preprocess)
         how: dict[str, Any] = {"device": fabric.device, "precision": fabric.autocast}
         near = None
-        if banks:
-            bank = feed.remembered(banks, size)
-            near = remember(model.backbone, augmentation, bank, banks, among=split == "train", **how)
-        rows = feed.evaluation(split, size)
-        return score(model.backbone, dict(model.tasks()), augmentation, rows, neighbours=near, **how)
+        with naming_plugins(spec.choices):
+            if banks:
+                bank = feed.remembered(banks, size)
+                near = remember(model.backbone, augmentation, bank, banks, among=split == "train", **how)
+            rows = feed.evaluation(split, size)
+            return score(model.backbone, dict(model.tasks()), augmentation, rows, neighbours=near, **how)
 
     def data_source(self) -> DataSource:
         """Return the rows that the run was trained and scored on, in its splits.

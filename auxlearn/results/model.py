@@ -15,7 +15,9 @@ from auxlearn.learning import Backbone, Features, Preprocess, PrimaryTask, Share
 from auxlearn.learning.asking import ask_predict, featured
 from auxlearn.results.answers import Answer, task_facts
 from auxlearn.results.predictor import Images, Predictor
+from auxlearn.spec.models import Choice
 from auxlearn.training.build import DataShape
+from auxlearn.training.failing import naming_plugins
 
 __all__ = ["Program", "TrainedModel", "read_inputs"]
 
@@ -31,6 +33,7 @@ class TrainedModel(nn.Module):
         primary: The tasks by name.
         preprocess: What is done to images before the network, as in evaluation.
         data: What was known about the data: class names, units, the size of its images.
+        choices: The components by section of the spec, to say which plugin fails.
 
     Examples:
         >>> import torch
@@ -48,6 +51,8 @@ class TrainedModel(nn.Module):
         primary: Mapping[str, PrimaryTask],
         preprocess: Preprocess,
         data: DataShape | None = None,
+        *,
+        choices: Mapping[str, Choice] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -55,6 +60,7 @@ class TrainedModel(nn.Module):
         self.shared = nn.ModuleDict({handle.name: handle.module for handle in _handles(self.primary)})
         self.preprocess = preprocess
         self.data = data
+        self.choices: Mapping[str, Choice] = choices or {}
         self.eval()
 
     @classmethod
@@ -102,10 +108,15 @@ class TrainedModel(nn.Module):
         if not self.primary:
             what = "there is no primary task, so nothing is predicted"
             raise DataError(Problem(what=what, fix="train one on the backbone (`init_from`), or export the backbone"))
-        program = Program(self)
-        device = self.device
+        program, device = Program(self), self.device
+
+        def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            with naming_plugins(self.choices):
+                found: dict[str, Tensor] = program({name: tensor.to(device) for name, tensor in inputs.items()})
+                return found
+
         return Predictor(
-            run=lambda inputs: program({name: tensor.to(device) for name, tensor in inputs.items()}),
+            run=run,
             preprocess=self.preprocess,
             inputs=read_inputs(self.backbone, self.data.inputs),
             tasks=self.facts(),

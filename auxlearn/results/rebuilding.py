@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from auxlearn.data import DataContext
 from auxlearn.errors import CheckpointError, DataError, Problem, error_of
+from auxlearn.learning import PrimaryTask
 from auxlearn.registry import Found, Provider, Registry
 from auxlearn.results.model import TrainedModel
 from auxlearn.spec.assembly import assemble
@@ -60,9 +61,10 @@ def read_kept(resolved: Mapping[str, Any], registry: Registry) -> Spec:
 
 def build_model(resolved: Mapping[str, Any], shape: DataShape, registry: Registry) -> TrainedModel:
     """Return the model of a resolved spec with weights that mean nothing yet, for data of `shape`."""
-    learner = build_learner(read_kept(resolved, registry), shape, restoring=True)
-    primary = dict(learner.primary.items())
-    return TrainedModel(learner.backbone, primary, learner.augmentation.preprocess, shape)  # type: ignore[arg-type]
+    spec = read_kept(resolved, registry)
+    learner = build_learner(spec, shape, restoring=True)
+    primary = cast(dict[str, PrimaryTask], dict(learner.primary.items()))
+    return TrainedModel(learner.backbone, primary, learner.augmentation.preprocess, shape, choices=spec.choices)
 
 
 def load_weights(model: TrainedModel, tensors: Mapping[str, Tensor], where: str) -> None:

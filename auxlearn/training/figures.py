@@ -11,13 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from auxlearn.data import Batch
-from auxlearn.learning import Features, PretextTask, StepContext, View
+from auxlearn.learning import Features, LossKey, PretextTask, StepContext, View
+from auxlearn.learning.asking import ask_loss, ask_picture, ask_views, evaluated, featured
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.features import in_dtype_of
 from auxlearn.learning.learner import Learner
-from auxlearn.learning.plan import Moment
+from auxlearn.learning.plan import Ask, Moment
 from auxlearn.learning.showing import scaled
-from auxlearn.learning.statistics import batch_norms, run_backbone
+from auxlearn.learning.statistics import batch_norms
 
 __all__ = ["contact_sheet", "draw_figures"]
 
@@ -36,7 +37,7 @@ def draw_figures(learner: Learner, batch: Batch, folder: Path) -> list[Path]:
     """
     apart = max(1, len(batch) // _ROWS)  # neighbours are often alike: the same person, the same class
     batch = batch.take(slice(0, apart * _ROWS, apart))
-    batch = attrs.evolve(batch, inputs=learner.augmentation.evaluate(batch.inputs))
+    batch = attrs.evolve(batch, inputs=evaluated(learner.augmentation, batch.inputs))
     moment = Moment(seed=learner.seed, device=batch.device)
     written = []
     was_training = learner.training
@@ -61,9 +62,11 @@ def _picture(
     task: PretextTask = learner.pretext[name]  # type: ignore[assignment]
     draws = moment.draws(f"figure/{name}")
     draws.seed_globally()
-    views = task.views(scaled(batch, learner.arrange[name].resolution), draws)
+    how = learner.arrange[name]
+    views = ask_views(name, task, scaled(batch, how.resolution), draws, shared=how.view == "shared")
     features = tuple(_features(learner, name, view) for view in views)
-    return task.picture(views, task.loss(features, views, StepContext(draws=draws))), views
+    ask = Ask(key=LossKey(name, "pretext", how.view or "own"), passes=(), views=views)
+    return ask_picture(name, task, views, ask_loss(task, ask, features, StepContext(draws=draws))), views
 
 
 def _features(learner: Learner, name: str, view: View) -> Features:
@@ -73,7 +76,7 @@ def _features(learner: Learner, name: str, view: View) -> Features:
     norms = batch_norms(learner.backbone).values() if statistics == "batch" and not learner.freeze_backbone else ()
     for norm in norms:
         norm.train()
-    found = run_backbone(learner.backbone, in_dtype_of(learner.backbone, view.inputs), statistics, separate)  # type: ignore[arg-type]
+    found = featured(learner.backbone, in_dtype_of(learner.backbone, view.inputs), statistics, separate)  # type: ignore[arg-type]
     for norm in norms:
         norm.eval()
     return found
