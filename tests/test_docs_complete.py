@@ -26,10 +26,9 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "pages" / "reference"
 HOOKS = (REFERENCE / "plugins.md").read_text(encoding="utf-8")
 PLUGINS = [path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")]
-MODULES = [
-    "auxlearn",
-    *(f"auxlearn.{room}" for room in ("data", "errors", "learning", "registry", "results", "testing")),
-]
+ROOMS = ["data", "deprecation", "errors", "learning", "registry", "registry.hooks", "results"]
+ROOMS += ["testing", "testing.fakes", "testing.modalities", "testing.plugin"]
+MODULES = ["auxlearn", *(f"auxlearn.{room}" for room in ROOMS)]
 FOUND = [one for kind in KINDS for one in discover().of_kind(kind) if one.distribution in {"auxlearn", *PLUGINS}]
 
 
@@ -92,8 +91,10 @@ def documented(thing: Any, heading: str) -> Iterator[str]:
 @pytest.mark.parametrize("found", FOUND, ids=by_kind)
 def test_each_option_of_a_component_is_in_the_reference(found: Found) -> None:
     anchor = f"{{ #{found.kind.replace('_', '-')}-{found.provider.name} }}"
-    text = (REFERENCE / "components.md").read_text(encoding="utf-8").split(anchor)[1].split("\n## ")[0]
-    rows = set(re.findall(r"^\| `(\w+)` \|", text.split("\n### ")[0], re.MULTILINE))
+    text = (REFERENCE / "components.md").read_text(encoding="utf-8")
+    assert anchor in text, "run `python docs/generate.py`"
+    section = re.split(r"\n##", text.split(anchor)[1])[0]
+    rows = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
     assert {field.name for field in record_of(found.provider.params).fields} <= rows
 
 

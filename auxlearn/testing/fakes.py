@@ -187,7 +187,13 @@ class _TinyRows(Dataset[Any]):
 
 
 def tiny_batch(rows: int = 8, size: int = 8, *, seed: int = 0) -> Batch:
-    """Return uint8 images of noise with a target `kind` of two classes."""
+    """Return uint8 images of noise with a target `kind` of two classes.
+
+    Args:
+        rows: How many.
+        size: Their side in pixels.
+        seed: Of noise and classes.
+    """
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (rows, 3, size, size), dtype=torch.uint8, generator=generator)
     kinds = torch.randint(0, 2, (rows,), generator=generator)
