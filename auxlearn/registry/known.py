@@ -65,6 +65,12 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
     ("pretext_task", "multimodal_clustering"): "auxlearn-conclugen",
     ("pretext_task", "multimodal_reconstruction"): "auxlearn-conclugen",
     ("pretext_task", "feature_simclr"): "auxlearn-conclugen",
+    ("balancer", "cosine_gate"): "auxlearn-balancing",
+    ("balancer", "dwa"): "auxlearn-balancing",
+    ("balancer", "gradnorm"): "auxlearn-balancing",
+    ("balancer", "pcgrad"): "auxlearn-balancing",
+    ("balancer", "uncertainty"): "auxlearn-balancing",
+    ("balancer", "torchjd"): "auxlearn-torchjd",
     **{
         ("preset", f"hmtl-{subject}{method}"): "auxlearn-hmtl"
         for subject in ("", "pose-", "gender-")

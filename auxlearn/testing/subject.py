@@ -17,7 +17,9 @@ from auxlearn.spec.structure import structure, unstructure
 from auxlearn.testing.stage import StageBackbone, stage_batch
 from auxlearn.testing.trial import Trial
 
-__all__ = ["Bench", "Refused", "Subject"]
+__all__ = ["BALANCED", "Bench", "Refused", "Subject"]
+
+BALANCED = ("a", "b")  # the primary and the pretext task whose losses a balancer is given
 
 _ROWS_OF_A_CLASS = 10
 
@@ -170,6 +172,7 @@ class Subject:
             targets=self.trial.targets,
             class_counts={name: (_ROWS_OF_A_CLASS,) * len(info.names) for name, info in counted.items()},
             batch_size=self.trial.rows,
+            tasks=BALANCED if self.kind == "balancer" else (),
             restoring=True,  # so that nothing is fetched from anywhere
             ema=True,
         )

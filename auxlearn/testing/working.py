@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -27,7 +27,7 @@ from auxlearn.learning import (
 )
 from auxlearn.learning.features import in_dtype_of
 from auxlearn.registry import Kind
-from auxlearn.testing.subject import Bench, Subject
+from auxlearn.testing.subject import BALANCED, Bench, Subject
 
 __all__ = [
     "CLASSES",
@@ -85,10 +85,11 @@ class Augmented:
 
 @attrs.frozen(eq=False)
 class Weighed:
-    """What a balancer gave: the total, and the weight of each loss."""
+    """What a balancer gave: the total, the weight of each loss, and that of its gradient on what tasks share."""
 
     total: Tensor
     weights: Mapping[str, Tensor]
+    shared: Mapping[str, Tensor] | None = None
 
 
 def draws_at(step: int = 0, **changes: Any) -> Draws:
@@ -106,7 +107,9 @@ def given_to(subject: Subject, *, rows: int | None = None, seed: int = 0) -> Any
 
 def losses_of(seed: int = 0) -> dict[LossKey, Tensor]:
     """Return the losses of a primary task on two views and of a pretext task, each a leaf that takes a gradient."""
-    keys = (LossKey("a", "primary", "clean"), LossKey("a", "primary", "b/0"), LossKey("b", "pretext", "b/0"))
+    primary, pretext = BALANCED
+    views = ("clean", f"{pretext}/0")
+    keys = (*(LossKey(primary, "primary", view) for view in views), LossKey(pretext, "pretext", views[1]))
     values = torch.rand(len(keys), generator=torch.Generator().manual_seed(seed)) * 3 + 0.1
     return {key: value.clone().requires_grad_() for key, value in zip(keys, values, strict=True)}
 
@@ -148,10 +151,22 @@ def _augmentation(bench: Bench, inputs: Mapping[str, Tensor], draws: Draws) -> A
 
 def _balancer(bench: Bench, losses: Mapping[LossKey, Tensor], draws: Draws) -> Weighed:
     weights = {key: 1.0 / (number + 1) for number, key in enumerate(losses)}
-    gram = torch.eye(len(losses)) if getattr(bench.component, "needs", "") == "gradients" else None
+    gram = _gram(list(losses.values())) if getattr(bench.component, "needs", "") == "gradients" else None
     step = attrs.evolve(_step(draws), weights=weights)
     balanced: Balanced = bench.component.combine(losses, gram, step)
-    return Weighed(balanced.total, {str(key): torch.as_tensor(weight) for key, weight in balanced.weights.items()})
+    shared = None if balanced.shared is None else _named(balanced.shared)
+    return Weighed(balanced.total, _named(balanced.weights), shared)
+
+
+def _gram(losses: Sequence[Tensor]) -> Tensor:
+    """Return inner products of gradients, some of which are in conflict, in the form of `losses`."""
+    gradients = torch.randn(len(losses), 2 * len(losses), generator=torch.Generator().manual_seed(0))
+    gradients[1:] -= gradients[0] / 2
+    return (gradients @ gradients.T).to(losses[0])
+
+
+def _named(weights: Mapping[LossKey, Tensor | float]) -> dict[str, Tensor]:
+    return {str(key): torch.as_tensor(weight) for key, weight in weights.items()}
 
 
 def _features(bench: Bench, inputs: Mapping[str, Tensor]) -> Features:

@@ -697,6 +697,36 @@ class Doubles(Sum):
         return attrs.evolve(found, total=found.total * 2)
 
 
+class Steering(Sum):
+    needs = "gradients"
+
+    def steer(self, weights):
+        return weights
+
+    def combine(self, losses, gram, step):
+        found = super().combine(losses, gram, step)
+        return attrs.evolve(found, shared=self.steer(dict(found.weights)))
+
+
+@fault(
+    "balancer", "shared-is-told", "of the gradients of a@b/0, b@b/0, expected a@b/0, a@clean, b@b/0", needs="gradients"
+)
+class ForgetsFirst(Steering):
+    def steer(self, weights):
+        return dict(list(weights.items())[1:])
+
+
+@fault("balancer", "shared-is-told", r"not finite \(weights of gradients\): a@clean", needs="gradients")
+class DividesByZero(Steering):
+    def steer(self, weights):
+        return {key: torch.tensor(weight) / (key.view != "clean") for key, weight in weights.items()}
+
+
+@fault("balancer", "shared-is-told", 'for which it needs "gradients", not "nothing"')
+class SteersBlindly(Steering):
+    needs = "nothing"
+
+
 @fault("balancer", "balances-one-loss", "not finite: total")
 class OfOthers(Sum):
     def combine(self, losses, gram, step):

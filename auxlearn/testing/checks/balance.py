@@ -7,11 +7,18 @@ from torch import Tensor
 
 from auxlearn.learning import LossKey
 from auxlearn.testing.asking import backward, few, require_finite
-from auxlearn.testing.checking import Fault, check
+from auxlearn.testing.checking import Fault, NotApplicable, check
 from auxlearn.testing.subject import Bench, Subject
 from auxlearn.testing.working import Weighed, draws_at, given_to, losses_of, work
 
-__all__ = ["balances_one_loss", "finite_on_zero_losses", "needs_are_declared", "total_is_a_scalar", "weights_are_told"]
+__all__ = [
+    "balances_one_loss",
+    "finite_on_zero_losses",
+    "needs_are_declared",
+    "shared_is_told",
+    "total_is_a_scalar",
+    "weights_are_told",
+]
 
 
 def _combined(subject: Subject, losses: dict[LossKey, Tensor], bench: Bench | None = None) -> Weighed:
@@ -46,6 +53,21 @@ def weights_are_told(subject: Subject) -> None:
         told, real = float(done.weights[str(key)]), float(loss.grad) if loss.grad is not None else 0.0
         if abs(told - real) > 1e-3 * max(1.0, abs(real)):
             raise Fault(f"{key} has weight {real:.4g} in the total, reported is {told:.4g}")
+
+
+@check("balancer", fix="let `shared` have a factor for the gradient of each loss that was given, and for no other")
+def shared_is_told(subject: Subject) -> None:
+    """Where parameters that tasks share follow other weights, these are finite, and there is one for each loss."""
+    losses = given_to(subject)
+    done = _combined(subject, losses)
+    if done.shared is None:
+        raise NotApplicable("it weighs all parameters alike")
+    if subject.provider.needs != "gradients":
+        raise Fault(f'weighs shared parameters apart, for which it needs "gradients", not "{subject.provider.needs}"')
+    wanted, found = sorted(map(str, losses)), sorted(done.shared)
+    if wanted != found:
+        raise Fault(f"has weights of the gradients of {few(found)}, expected {few(wanted)}")
+    require_finite(done.shared, " (weights of gradients)")
 
 
 @check("balancer", fix="make no assumption about the number of losses")
