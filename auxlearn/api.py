@@ -230,7 +230,7 @@ def build(
         ...     optimizer.zero_grad()
         ...     result.total.backward()
         ...     _ = optimizer.step()
-        ...     built.learner.after_step(result.carry, moment)
+        ...     built.learner.after_step(result, moment)
         >>> moment.step, result.passes, sorted(built.score("val"))
         (5, ('clean', 'turned/0'), ['kind/accuracy', 'kind/loss'])
     """

@@ -48,7 +48,7 @@ def train(built: auxlearn.Built, optimizer: torch.optim.Optimizer, start: int = 
         optimizer.zero_grad()
         result.total.backward()
         optimizer.step()
-        built.learner.after_step(result.carry, moment)
+        built.learner.after_step(result, moment)
         found.append({str(key): loss.item() for key, loss in result.losses.items()})
     return found
 
