@@ -58,8 +58,7 @@ def run(
     """
     # Before torch is imported, for which nobody should wait to be told of a mistake.
     read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins, root=root)
-    if locked is not None:
-        check_locked(read.used, locked)
+    check_locked(read.used, locked)
     from auxlearn.chain import Chain, describe_chain, prepare_all, rehearse_all
     from auxlearn.running import describe, train, working
     from auxlearn.training.folder import RunFolder

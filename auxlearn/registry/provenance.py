@@ -91,9 +91,9 @@ def drift(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -
     return problems
 
 
-def check_locked(used: Iterable[Found], path: str | Path) -> None:
-    """Raise a PluginError that names each difference if plugins are not those that the run at `path` used."""
-    problems = drift(read_provenance(path), provenance(used))
+def check_locked(used: Iterable[Found], path: str | Path | None) -> None:
+    """Raise a PluginError that names each difference if plugins are not those that the run at `path`, if any, used."""
+    problems = [] if path is None else drift(read_provenance(path), provenance(used))
     if problems:
         raise PluginError(problems)
 
