@@ -53,6 +53,7 @@ def train(built: auxlearn.Built, optimizer: torch.optim.Optimizer, start: int = 
     return found
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_takes_the_steps_of_a_run(tmp_path: Path) -> None:
     run = auxlearn.run(spec(), out=tmp_path / "run", plugins=[plugin])
     built = build()
@@ -153,3 +154,28 @@ def test_the_programs_of_the_docs_are_short_and_whole(program: str) -> None:
     check = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", "-"]
     found = subprocess.run(check, input=program, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.slow
+def test_lightning_takes_the_steps_of_a_plain_loop(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(PROGRAMS[1].split("\n\n\nbuilt = ")[0], names)
+    found = []
+
+    class Recorded(names["Emotions"]):
+        def on_train_batch_end(self, *_: Any) -> None:
+            super().on_train_batch_end()
+            found.append({str(key): loss.item() for key, loss in self.result.losses.items()})
+
+        def on_train_end(self) -> None:
+            """Score nothing."""
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.learner.parameters(), lr=0.1)
+
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = names["lightning"].Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, **quiet)
+    trainer.fit(Recorded(build()))
+    plain = build()
+    assert found == train(plain, torch.optim.SGD(plain.learner.parameters(), lr=0.1))
+    assert len(found) == 12
