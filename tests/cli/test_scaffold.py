@@ -1,4 +1,7 @@
-"""`auxlearn plugins new` writes what passes its own tests, ruff and mypy, and overwrites nothing."""
+"""`auxlearn plugins new` writes what ruff finds nothing in, and overwrites nothing.
+
+That it passes its own tests and mypy where it is installed, `tests/packaging/test_new_plugins.py` shows.
+"""
 
 import os
 import subprocess
@@ -48,24 +51,6 @@ def test_ruff_finds_nothing(written, kind):
     home = written / f"auxlearn-my-{kind}"
     call(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=home)
     call(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".", cwd=home)
-
-
-@pytest.mark.slow
-def test_its_tests_pass(written):
-    homes = [written / f"auxlearn-my-{kind}" for kind in KINDS]
-    tests = [str(home / "tests") for home in homes]
-    options = ("-q", "-p", "no:cacheprovider", "-W", "error", "--import-mode=importlib")
-    paths = os.pathsep.join(map(str, homes))
-    out = call(sys.executable, "-m", "pytest", *options, *tests, cwd=written, PYTHONPATH=paths, OMP_NUM_THREADS="1")
-    assert "failed" not in out
-    assert int(out.rsplit("\n", 2)[-2].split(" passed")[0].split()[-1]) > 100
-
-
-@pytest.mark.slow
-def test_mypy_finds_nothing(written):
-    packages = [str(written / f"auxlearn-my-{kind}" / f"auxlearn_my_{kind}") for kind in KINDS]
-    paths = os.pathsep.join(str(written / f"auxlearn-my-{kind}") for kind in KINDS)
-    call(sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull, *packages, cwd=written, MYPYPATH=paths)
 
 
 def test_nothing_is_overwritten(written, capsys):
