@@ -119,6 +119,13 @@ def _collect(loader: _Loader, candidate: Candidate, found: list[Found], broken: 
         broken.append(Broken(reason=_reason(error), fix=_fix(candidate, error), **_origin(candidate)))
 
 
+class _Manager(pluggy.PluginManager):
+    """Does not look for hooks among what every module has, which takes longer than to register the hooks."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+
 class _Loader:
     """One manager for all plugins, as it takes longer to read the hooks' specifications than to register a plugin.
 
@@ -126,7 +133,7 @@ class _Loader:
     """
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager(GROUP)
+        self._manager = _Manager(GROUP)
         self._manager.add_hookspecs(hooks)
 
     def load(self, candidate: Candidate, before: Sequence[Found]) -> list[Found]:
