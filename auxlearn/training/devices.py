@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from auxlearn.errors import DistributedError, Problem, escape
 from auxlearn.learning.statistics import batch_norms
 from auxlearn.spec.models import TrainKeys
 
@@ -59,8 +61,20 @@ def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
     `Fabric.all_reduce` does the same with a barrier before it, which waits for the device in every step.
     """
     if fabric.world_size > 1:
-        torch.distributed.all_reduce(tensor)
+        with _talking():
+            torch.distributed.all_reduce(tensor)
     return tensor
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """Tell what fails between processes as such, and not as the fault of whoever asked for the others' rows."""
+    try:
+        yield
+    except RuntimeError as error:
+        what = f"another process of the run cannot be reached: {escape(error, 400)}"
+        fix = "look at what the other processes say; the first to fail says why"
+        raise DistributedError(Problem(what=what, fix=fix, exit_code=7)) from error
 
 
 def mean_over_processes(fabric: Fabric, *tensors: Tensor) -> None:
@@ -99,7 +113,8 @@ class _GatherRows(torch.autograd.Function):
     def forward(ctx: Any, tensor: Tensor, rank: int, world: int) -> Tensor:
         ctx.rank, ctx.rows = rank, len(tensor)
         parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world)]
-        torch.distributed.all_gather(parts, tensor.contiguous())
+        with _talking():
+            torch.distributed.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     @staticmethod

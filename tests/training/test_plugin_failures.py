@@ -14,11 +14,12 @@ from PIL import Image
 
 import auxlearn
 from auxlearn import Learner, Trainer
-from auxlearn.calls import Elsewhere
-from auxlearn.errors import Call, DataError, EnvironmentProblem, PluginError
+from auxlearn.calls import Elsewhere, calling
+from auxlearn.errors import Call, DataError, DistributedError, EnvironmentProblem, PluginError
 from auxlearn.spec import load_spec
 from auxlearn.testing import plugin
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
+from auxlearn.training.devices import FabricGather
 from auxlearn.training.progress import Silent
 from auxlearn.training.session import prepare_data, rehearse
 
@@ -235,6 +236,21 @@ def test_a_gradient_that_fails_names_the_task():
     )
     assert lines[1] == "at step 0, rows 0, 1, 2, 3, 4, 5, 6, 7"
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_another_process_that_is_gone_is_not_the_fault_of_the_task_that_asks_for_its_rows(monkeypatch):
+    def gone(*_):
+        raise RuntimeError("[gloo] Connection closed by peer")
+
+    class Two:
+        world_size, global_rank = 2, 0
+
+    monkeypatch.setattr(torch.distributed, "all_gather", gone)
+    with pytest.raises(DistributedError) as caught, calling("pretext", "a", "loss"):
+        FabricGather(Two())(torch.zeros(3))
+    assert caught.value.exit_code == 7
+    assert caught.value.call is None
+    assert "[gloo] Connection closed by peer" in str(caught.value)
 
 
 def test_a_mistake_of_the_engine_stays_one(monkeypatch):
