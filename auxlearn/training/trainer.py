@@ -101,9 +101,7 @@ class Trainer:
         precision = self.fabric.strategy.precision
         self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
         self._parameters = clipped_together(learner)
-        self.steps = 0
-        self.updates = 0
-        self.skips = 0
+        self.steps = self.updates = self.skips = 0
 
     def _make_average(self, decay: float | None) -> AveragedModel | None:
         if decay is None:
