@@ -309,9 +309,7 @@ def test_gradnorm_makes_norms_alike():
 # All of them
 
 
-@pytest.mark.parametrize(
-    "made", [lambda: DynamicWeightAverage(TASKS), lambda: GradNorm(TASKS)], ids=["dwa", "gradnorm"]
-)
+@pytest.mark.parametrize("made", [DynamicWeightAverage, GradNorm])
 def test_history_is_kept_without_a_look_at_the_device(made):
     balancer, fake = made(TASKS), FakeDevice()
     fake.take(balancer)
@@ -320,9 +318,7 @@ def test_history_is_kept_without_a_look_at_the_device(made):
         balancer.after_step(losses, StepContext(epoch=1.5))
 
 
-@pytest.mark.parametrize(
-    "made", [lambda: DynamicWeightAverage(TASKS), lambda: GradNorm(TASKS), lambda: Uncertainty(TASKS)]
-)
+@pytest.mark.parametrize("made", [DynamicWeightAverage, GradNorm, Uncertainty])
 def test_half_precision_is_left_to_the_losses(made):
     """Losses of less than single precision are weighed in single precision."""
     gradients = gradients_of(0).float()
