@@ -217,7 +217,7 @@ def test_each_file_of_metadata_is_read_once_and_only_those_of_plugins(install, o
     found = finding.installed()
     assert len(found) == plugins >= count
     assert {one.module for one in found} >= set(modules)
-    assert read.count("METADATA") == plugins + 1  # and the engine's own
+    assert plugins <= read.count("METADATA") <= plugins + 1  # and the engine's own, if it is installed
     assert not parsed
 
 
