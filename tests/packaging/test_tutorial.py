@@ -39,10 +39,9 @@ def script(page: Path, docs) -> str:
 
 def tree(folder: Path) -> dict[str, str]:
     """Return the files of a distribution by their path, less what tools leave behind."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    names = {str(path.relative_to(folder)): path for path in paths}
-    left = (".pytest_cache", ".ruff_cache", ".hypothesis", "__pycache__", "build")
-    return {name: path.read_text() for name, path in names.items() if not any(part in name for part in left)}
+    left = {".pytest_cache", ".ruff_cache", ".hypothesis", "__pycache__", "build"}
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (folder / path).read_text() for path in paths if not left & set(path.parts)}
 
 
 @pytest.fixture(scope="session")
