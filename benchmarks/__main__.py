@@ -18,7 +18,7 @@ from benchmarks.paired import Line
 
 __all__ = ["NAMES", "main"]
 
-NAMES = ("step", "tiny", "aten", "shared", "pretexts", "tiles", "startup", "plugins", "cache", "augment")
+NAMES = ("step", "tiny", "aten", "shared", "pretexts", "balancers", "tiles", "startup", "plugins", "cache", "augment")
 
 _INTRODUCTION = """\
 # Benchmarks
