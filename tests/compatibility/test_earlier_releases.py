@@ -88,7 +88,12 @@ def test_it_can_be_exported(release: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_can_begin_from_it(release: Path, tmp_path: Path) -> None:
-    spec = {**SPEC, "name": "next", "init_from": {"path": str(release / "run")}, "train": {"epochs": 1, "batch_size": 10}}
+    spec = {
+        **SPEC,
+        "name": "next",
+        "init_from": {"path": str(release / "run")},
+        "train": {"epochs": 1, "batch_size": 10},
+    }
     assert auxlearn.run(spec, out=tmp_path / "next", plugins=[plugin]).best["step"]
 
 
