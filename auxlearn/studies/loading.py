@@ -102,7 +102,6 @@ def load_study(
     for key, entry in given["arms"].items():
         problems += misplaced(key, entry, fractions=keys.fractions is not None)
     problems += _twice(keys)
-    _stop_if((), problems, given)
     arms = {arm.name: arm for arm in entries}
     fractions, seed = keys.fractions or (None,), keys.seeds[0]
     for arm in arms.values():

@@ -50,28 +50,35 @@ def _save_svg(figure: Figure, path: Path) -> None:
 def _styles(summary: Summary) -> dict[str, dict[str, Any]]:
     """Return how each arm is drawn; the baseline, as the first, in black."""
     arms = sorted(dict.fromkeys(row.arm for row in summary.rows), key=lambda arm: arm != summary.baseline)
+    rounds = len(_COLOURS) - 1  # of the others, black stays the baseline's
     return {
         arm: {
-            "color": _COLOURS[index % len(_COLOURS)],
+            "color": _COLOURS[1 + (index - 1) % rounds] if index else _COLOURS[0],
             "marker": _MARKERS[index % len(_MARKERS)],
-            "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
-            "capsize": 3,
+            "linestyle": _DASHES[(index - 1) // rounds % len(_DASHES)] if index else _DASHES[0],
+            "capsize": 2.5,
             "markersize": 5,
             "linewidth": 1.4,
+            "elinewidth": 1,
         }
         for index, arm in enumerate(arms)
     }
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure, and its panels in rows of two, which share their axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    columns = min(2, panels)
+    grid = figure.subplots(-(-panels // columns), columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for empty in grid[panels:]:
+        empty.set_visible(False)
+    for axes in grid[:panels]:
+        axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, list(grid[:panels])
 
 
 def _metric(summary: Summary) -> Figure | None:
@@ -79,11 +86,11 @@ def _metric(summary: Summary) -> Figure | None:
     styles = _styles(summary)
     if len({row.fraction for row in summary.rows}) == 1:
         return _points(summary, styles)
-    figure, axes = _axes(7, 4.5)
+    figure, (axes,) = _figure(7, 4.5)
     axes.set_xscale("log")
     for index, (arm, style) in enumerate(styles.items()):
         rows = [row for row in summary.rows if row.arm == arm and row.estimate is not None]
-        shift = 1 + 0.012 * (index - (len(styles) - 1) / 2)  # so that intervals do not hide each other
+        shift = 1 + 0.018 * (index - (len(styles) - 1) / 2)  # so that intervals do not hide each other
         places = [100 * (row.fraction or 1) * shift for row in rows]
         means = [row.estimate.mean for row in rows if row.estimate]
         axes.errorbar(places, means, yerr=_reaches([row.estimate for row in rows]), label=arm, **style)
@@ -92,45 +99,44 @@ def _metric(summary: Summary) -> Figure | None:
     axes.minorticks_off()
     axes.set_xlabel("labels used (%)")
     axes.set_ylabel(summary.metric)
-    _legend(axes)
+    _legend(figure, [axes])
     return figure
 
 
 def _points(summary: Summary, styles: dict[str, dict[str, Any]]) -> Figure | None:
     rows = [row for row in summary.rows if row.estimate is not None]
-    figure, axes = _axes(7, 1.2 + 0.35 * len(rows))
+    figure, (axes,) = _figure(7, 1.2 + 0.35 * len(rows))
     for place, row in enumerate(rows):
         style = {**styles[row.arm], "linestyle": "none"}
         mean = row.estimate.mean if row.estimate else 0.0
         axes.errorbar([mean], [place], xerr=_reaches([row.estimate]), **style)
     axes.set_yticks(range(len(rows)), labels=[row.arm for row in rows])
     axes.invert_yaxis()
-    axes.set_xlabel(summary.metric)
+    axes.set_xlabel(f"{summary.metric} (mean, 95 % interval)")
     return figure
 
 
 def _gain(summary: Summary) -> Figure | None:
-    """Draw the paired difference from the baseline against the time of a step."""
+    """Draw the paired difference from the baseline against the time of a step, a panel for each label fraction."""
     rows = [row for row in summary.rows if row.difference is not None and row.cost.step is not None]
     if not rows:
         return None
     styles = _styles(summary)
-    fractions = sorted({row.fraction for row in rows}, key=lambda fraction: fraction or 0)
-    figure, axes = _axes(7, 4.5)
-    axes.axhline(0, color="#000000", linewidth=0.8)
-    seen: set[str] = set()
-    for row in rows:
-        style = {**styles[row.arm], "linestyle": "none", "label": None if row.arm in seen else row.arm}
-        seen.add(row.arm)
-        gain = row.difference.mean if row.difference else 0.0
-        axes.errorbar([row.cost.step or 1.0], [gain], yerr=_reaches([row.difference]), **style)
-        if len(fractions) > 1:
-            text, at = f"{100 * (row.fraction or 1):g} %", (row.cost.step or 1.0, gain)
-            axes.annotate(text, at, xytext=(5, 4), textcoords="offset points", fontsize=7, color=style["color"])
-    axes.set_xlabel(f"time of a step (multiple of {summary.baseline})")
+    fractions = list(dict.fromkeys(row.fraction for row in rows))
+    figure, panels = _figure(8 if len(fractions) > 1 else 7, 1 + 3.2 * -(-len(fractions) // 2), len(fractions))
+    for axes, fraction in zip(panels, fractions, strict=True):
+        axes.axhline(0, color="#000000", linewidth=0.8)
+        axes.axvline(1, color="#000000", linewidth=0.8, linestyle=":")
+        if fraction is not None:
+            axes.set_title(f"{100 * fraction:g} % of the labels", fontsize=9)
+        for row in rows:
+            if row.fraction == fraction and row.difference is not None and row.cost.step is not None:
+                style = {**styles[row.arm], "linestyle": "none", "label": row.arm}
+                axes.errorbar([row.cost.step], [row.difference.mean], yerr=_reaches([row.difference]), **style)
+    figure.supxlabel(f"time of a step (multiple of {summary.baseline})", fontsize=10)
     direction = "" if summary.mode == "max" else ", less is better"
-    axes.set_ylabel(f"{summary.metric}: difference from {summary.baseline}{direction}")
-    _legend(axes)
+    figure.supylabel(f"{summary.metric}: difference from {summary.baseline}{direction}", fontsize=10)
+    _legend(figure, panels)
     return figure
 
 
@@ -139,5 +145,18 @@ def _reaches(found: Sequence[Any]) -> list[float]:
     return [0.0 if one is None or one.high is None else one.high - one.mean for one in found]
 
 
-def _legend(axes: Axes) -> None:
-    axes.figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Name each arm once, beside the panels, and say what the bars are."""
+    entries = {}
+    for axes in panels:
+        entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    title = "mean, 95 % interval"
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside right upper",
+        frameon=False,
+        fontsize=8,
+        title=title,
+        title_fontsize=8,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -33,6 +34,10 @@ class RayExecutor(Executor):
     """
 
     def __init__(self, jobs: int, address: str | None = None) -> None:
+        # Read when Ray is imported: no reports to its makers; and where nothing else is said, this very environment.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if address is None:
+            os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         try:
             ray: Any = importlib.import_module("ray")
         except ModuleNotFoundError:
@@ -73,7 +78,7 @@ class RayExecutor(Executor):
         threads = max((task.threads or 1 for task in tasks), default=1)
         here = {"num_cpus": self._jobs * threads} if self._address is None else {"address": self._address}
         try:
-            self._ray.init(include_dashboard=False, log_to_driver=False, **here)
+            self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **here)
         except (ConnectionError, RuntimeError, ValueError) as error:
             what = f"Ray cannot be reached: {error}"
             raise EnvironmentProblem(Problem(what=what, exit_code=8)) from error

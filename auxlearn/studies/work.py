@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import time
@@ -70,9 +71,8 @@ def work(task: Task) -> Outcome:
             # Before torch is imported, for all that reads it then.
             os.environ["OMP_NUM_THREADS"] = str(task.threads)
         from auxlearn import api
-        from auxlearn.registry import discover
 
-        registry = discover([importlib.import_module(name) for name in task.plugins], task.block)
+        registry = _registry(tuple(task.plugins), tuple(task.block))
         _set_threads(task)
         _wait_for(Path(task.folder))
         if (Path(task.folder) / "manifest.json").is_file():
@@ -89,6 +89,14 @@ def work(task: Task) -> Outcome:
         traceback.print_exc()
         return Outcome(state="failed", reason=escape(f"{type(error).__name__}: {error}", 2000), code=_BUG)
     return Outcome(state="done")
+
+
+@functools.cache
+def _registry(plugins: tuple[str, ...], block: tuple[str, ...]) -> Registry:
+    """Return what is installed, which is searched once in a process."""
+    from auxlearn.registry import discover
+
+    return discover([importlib.import_module(name) for name in plugins], block)
 
 
 def _run(task: Task, registry: Registry) -> None:

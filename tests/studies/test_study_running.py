@@ -1,0 +1,202 @@
+"""Studies as a whole: what pairs share, what the report tells apart, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+from filelock import FileLock
+
+import auxlearn
+from auxlearn.building import build_from
+from auxlearn.errors import CheckpointError, EnvironmentProblem, Interrupted, SpecError
+from auxlearn.registry import discover
+from auxlearn.studies.cells import CellKey
+from auxlearn.studies.loading import load_study
+from auxlearn.training.fit import Fit
+
+WORKER = Path(__file__).with_name("study_worker.py")
+
+
+def told(summary):
+    """Return what of a summary is not measured time or memory."""
+    return [attrs.evolve(row, cost=None) for row in summary.rows], summary.notes, summary.comparisons
+
+
+def test_runs_of_one_seed_share_weights_subset_and_order(small, plugins):
+    registry = discover(plugins)
+    read = load_study({**small, "arms": {**small["arms"], "wide": {"train.epochs": 3}}}, (), registry)
+    for seed in (0, 1):
+        cells = [CellKey(arm=arm, fraction=0.5, seed=seed) for arm in read.arms]
+        plain, *others = [build_from(read.spec(cell, registry)) for cell in cells]
+        for other in others:
+            ours, theirs = plain.learner, other.learner
+            for part in ("backbone", "primary"):
+                weights = getattr(theirs, part).state_dict()
+                assert all(torch.equal(t, weights[n]) for n, t in getattr(ours, part).state_dict().items())
+            assert plain.data.drawn == other.data.drawn is not None
+            first, second = (built.data.train_order(4) for built in (plain, other))
+            assert [first.at(step) for step in range(6)] == [second.at(step) for step in range(6)]
+
+
+def test_other_seeds_draw_other_subsets_and_weights(small, plugins):
+    registry = discover(plugins)
+    read = load_study(small, (), registry)
+    one, other = (build_from(read.spec(CellKey(arm="plain", fraction=0.5, seed=s), registry)) for s in (0, 1))
+    assert one.data.drawn != other.data.drawn
+    assert not torch.equal(one.learner.backbone.first.weight, other.learner.backbone.first.weight)
+
+
+def test_every_cell_is_an_ordinary_run(done):
+    assert [cell.state for cell in done.cells] == ["done"] * 8
+    for cell in done.cells:
+        folder = done.path / "cells" / cell.key.path
+        resolved = json.loads((folder / "resolved.json").read_text())
+        assert (resolved["seed"], resolved["data"]["fraction"]) == (cell.key.seed, cell.key.fraction)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert cell.scores["kind/accuracy"] == lines[-1]["kind/accuracy"]
+        assert cell.seconds_per_step > 0
+        assert cell.memory > 1e7
+
+
+def test_the_same_study_gives_the_same_table(done, small, plugins, tmp_path):
+    again = auxlearn.study(small, out=tmp_path / "again", plugins=plugins)
+    assert told(again.summary) == told(done.summary)
+
+
+def test_what_is_done_is_not_repeated_and_more_can_be_asked_for(small, plugins, tmp_path):
+    first = auxlearn.study(small, ["seeds=[0]", "fractions=[1]"], out=tmp_path, plugins=plugins)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/*/*/metrics.jsonl")}
+    more = auxlearn.study(small, ["seeds=[0,1]", "fractions=[1]"], out=tmp_path, plugins=plugins)
+    assert (len(first.cells), len(more.cells)) == (2, 4)
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    shown = auxlearn.study(small, ["fractions=[1]"], out=tmp_path, plugins=plugins, run=False)
+    assert told(shown.summary) == told(more.summary)
+
+
+def test_a_run_of_another_spec_is_not_taken_for_one_of_the_study(done, small, plugins):
+    with pytest.raises(CheckpointError, match=r"turned/0\.5/0 /pretext/turned/weight.*0\.5.*0\.25") as raised:
+        auxlearn.study(
+            small,
+            ['arms.turned={"pretext.turned.type": "tiny", "pretext.turned.weight": 0.25}'],
+            out=done.path,
+            plugins=plugins,
+        )
+    assert len(raised.value.problems) == 4
+    free = auxlearn.study(small, ["base.data.workers=1"], out=done.path, plugins=plugins)  # cannot change a result
+    assert told(free.summary) == told(done.summary)
+
+
+def test_a_folder_of_something_else_or_of_somebody_else_is_refused(small, plugins, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(SpecError, match="not that of a study"):
+        auxlearn.study(small, out=tmp_path, plugins=plugins)
+    (tmp_path / "study.json").write_text("{}")
+    with FileLock(tmp_path / ".lock"), pytest.raises(EnvironmentProblem, match="another process works here"):
+        auxlearn.study(small, out=tmp_path, plugins=plugins)
+
+
+def test_a_run_that_fails_is_listed_and_takes_no_other_along(small, plugins, tmp_path, capsys):
+    arms = {**small["arms"], "hot": {"optimizer.lr": 1e30, "train.epochs": 3}}
+    result = auxlearn.study(
+        {**small, "arms": arms, "fractions": None, "seeds": [0]}, out=tmp_path, plugins=plugins, quiet=False
+    )
+    ((key, outcome),) = result.failed.items()
+    assert (str(key), outcome.code) == ("hot, seed 0", 5)
+    assert [(row.arm, len(row.seeds)) for row in result.summary.rows] == [("plain", 1), ("turned", 1), ("hot", 0)]
+    assert "is not finite" in (tmp_path / "report.md").read_text()
+    assert "hot, seed 0: failed" in capsys.readouterr().err
+
+
+def test_a_planted_gain_and_a_planted_null_are_told_apart(base, plugins, tmp_path):
+    study = {
+        "auxlearn_study": 1,
+        "base": {**base, "data": {"type": "noise"}, "train": {"epochs": 8, "batch_size": 8}},
+        "arms": {"plain": {}, "null": {}, "leak": {"data.leak": True}},
+        "seeds": [0, 1, 2, 3, 4, 5],
+    }
+    rows = {row.arm: row.difference for row in auxlearn.study(study, out=tmp_path, plugins=plugins).summary.rows}
+    assert (rows["null"].mean, rows["null"].low, rows["null"].high, rows["null"].sign) == (0, 0, 0, 0)
+    assert rows["null"].p == 1
+    assert rows["leak"].low > 0.1
+    assert (rows["leak"].sign, rows["leak"].p) == (1, 2 / 2**6)
+
+
+def test_ctrl_c_in_this_process_saves_and_the_same_call_goes_on(done, small, plugins, tmp_path, monkeypatch):
+    step, calls = Fit._step, []
+
+    def interrupted_once(fit, batches):
+        calls.append(fit)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        step(fit, batches)
+
+    monkeypatch.setattr(Fit, "_step", interrupted_once)
+    with pytest.raises(Interrupted, match="0 of 8 runs are done, the others saved; fix: the same command") as stopped:
+        auxlearn.study(small, out=tmp_path, plugins=plugins)
+    assert stopped.value.code == 130
+    assert json.loads((tmp_path / "cells/plain/0.5/0/status.json").read_text())["state"] == "interrupted"
+    assert ",interrupted," in (tmp_path / "results.csv").read_text()
+    assert told(auxlearn.study(small, out=tmp_path, plugins=plugins).summary) == told(done.summary)
+
+
+def start(study, folder, jobs=2, executor="local"):
+    command = [sys.executable, str(WORKER), json.dumps(study), str(folder), str(jobs), executor]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def until_done(process, number):
+    """Read what the process says until so many runs are done."""
+    for line in process.stderr:
+        number -= ": done" in line
+        if not number:
+            return
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_in_the_middle_the_table_is_the_same(done, small, plugins, tmp_path):
+    with start(small, tmp_path) as process:
+        until_done(process, 1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=300)[1]
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    with start(small, tmp_path) as process:
+        until_done(process, 1)
+        process.kill()
+        process.communicate(timeout=300)
+    result = auxlearn.study(small, out=tmp_path, plugins=plugins)
+    assert told(result.summary) == told(done.summary)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_takes_no_other_run_along(base, plugins, tmp_path):
+    study = {
+        "auxlearn_study": 1,
+        "base": {**base, "data": {"type": "noise"}},
+        "arms": {"plain": {}, "dies": {"data.die": True}, "other": {}},
+        "seeds": [0],
+    }
+    result = auxlearn.study(study, out=tmp_path, plugins=plugins, jobs=2)
+    assert [(str(key), outcome.code) for key, outcome in result.failed.items()] == [("dies, seed 0", 8)]
+    assert "killed by signal 9" in next(iter(result.failed.values())).reason
+    assert [len(row.seeds) for row in result.summary.rows] == [1, 0, 1]
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_table(done, small, tmp_path, plugins):
+    pytest.importorskip("ray")
+    with start(small, tmp_path, executor="ray") as process:
+        said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+    assert said.count(": done") == 8
+    result = auxlearn.study(small, out=tmp_path, plugins=plugins, run=False)
+    assert told(result.summary) == told(done.summary)
