@@ -1,4 +1,4 @@
-"""What each balancer costs beside the weighted sum, where every task has a view of its own."""
+"""What each balancer costs beside the weighted sum of the losses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.steps import CLASSES, MODEL, SIZE, faces
 __all__ = ["run"]
 
 ROWS = 16
-_FIXED = "fixed"
+_OWN, _SHARED = "fixed", "fixed, shared views"
 BALANCERS: dict[str, tuple[dict[str, Any], float]] = {
     "uncertainty": ({"type": "uncertainty"}, 1.05),
     "dwa": ({"type": "dwa"}, 1.05),
@@ -26,18 +26,24 @@ BALANCERS: dict[str, tuple[dict[str, Any], float]] = {
     "pcgrad": ({"type": "pcgrad"}, 1.15),
     "torchjd, UPGrad": ({"type": "torchjd", "aggregator": "UPGrad"}, 1.15),
 }
+_ONE_GRAPH = "pcgrad, shared views"
 
 
 def run(rounds: int) -> list[Line]:
-    """Measure a step with each balancer against one with fixed weights: puzzling and rotation on own views."""
+    """Measure a step with each balancer against one with fixed weights, puzzling and rotation on own views.
+
+    On shared views all tasks have one graph, through which each goes backward on its own: no goal, but to be known.
+    """
     batch = attrs.evolve(faces(rows=ROWS), targets={"expression": faces(rows=ROWS).targets["kind"]})
-    chosen = {_FIXED: {"type": "fixed"}} | {name: balance for name, (balance, _) in BALANCERS.items()}
-    trainers = {name: _trainer(balance) for name, balance in chosen.items()}
+    trainers = {_OWN: _trainer({"type": "fixed"}), _SHARED: _trainer({"type": "fixed"}, view="shared")}
+    trainers |= {name: _trainer(balance) for name, (balance, _) in BALANCERS.items()}
+    trainers[_ONE_GRAPH] = _trainer({"type": "pcgrad"}, view="shared")
     timings = take_turns({name: timed(lambda t=one: t.step(batch)) for name, one in trainers.items()}, rounds)
-    return [compare(timings, name, _FIXED, goal=goal) for name, (_, goal) in BALANCERS.items()]
+    lines = [compare(timings, name, _OWN, goal=goal) for name, (_, goal) in BALANCERS.items()]
+    return [*lines, compare(timings, _ONE_GRAPH, _SHARED)]
 
 
-def _trainer(balance: dict[str, Any]) -> Trainer:
+def _trainer(balance: dict[str, Any], view: str = "own") -> Trainer:
     """Return the trainer of a spec with EfficientNet-B0, a classification, puzzling and rotation."""
     spec = load_spec(
         {
@@ -45,7 +51,10 @@ def _trainer(balance: dict[str, Any]) -> Trainer:
             "data": {"type": "synthfaces", "size": SIZE},
             "backbone": {"type": "timm", "model": MODEL},
             "primary": {"emotion": {"type": "classification", "target": "expression"}},
-            "pretext": {"puzzle": {"type": "puzzling", "view": "own"}, "turn": {"type": "rotation", "view": "own"}},
+            "pretext": {
+                "puzzle": {"type": "puzzling", "view": view},
+                "turn": {"type": "rotation", "view": view, "tiles": 3},
+            },
             "balance": balance,
             "train": {"batch_size": ROWS},
         }

@@ -112,7 +112,7 @@ def test_an_aggregator_that_is_not_offered_is_refused():
         auxlearn.validate(spec(aggregator="NashMTL"), plugins=[plugin])
 
 
-@pytest.mark.parametrize("aggregator", ["UPGrad", "CAGrad", "PCGrad", "Random"])
+@pytest.mark.parametrize("aggregator", ["UPGrad", "CAGrad", "Random"])
 def test_a_run_resumes_bit_for_bit(aggregator, tmp_path):
     if aggregator == "CAGrad":
         pytest.importorskip("cvxpy")
