@@ -10,6 +10,7 @@ import attrs
 
 from auxlearn.errors import Problem, SpecError, error_of, escape, nearest
 from auxlearn.registry import CheckContext, Registry
+from auxlearn.spec.asking import own_problems
 from auxlearn.spec.assembly import assemble
 from auxlearn.spec.models import Choice, DataKeys
 from auxlearn.spec.overrides import apply_overrides
@@ -73,9 +74,8 @@ def read_section(what: str, settings: Sequence[str], registry: Registry) -> Data
     assembly = assemble(whole, registry)
     wrong: list[tuple[Path, Problem]] = [item for item in assembly.problems if item[0][:1] == ("data",)]
     selected = assembly.selected.get(("data",))
-    if selected is not None and selected.found.provider.check is not None and not wrong:
-        own = selected.found.provider.check(selected.params, CheckContext())
-        problems += [attrs.evolve(one, where=f"/data{one.where}") for one in own]
+    if selected is not None and not wrong:
+        wrong += own_problems(selected, CheckContext())
     problems += in_document_order(wrong, whole)
     if problems or selected is None:
         raise error_of(problems or [Problem(where="/data", what="is no section of data")])

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from auxlearn.errors import Problem, escape, nearest
+from auxlearn.errors import PluginError, Problem, escape, nearest
 from auxlearn.registry import CheckContext, DataFacts, unusable_name
+from auxlearn.spec.asking import ask, own_problems
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, InitFrom, OptimizerKeys, TrainKeys
-from auxlearn.spec.pointers import Path, parse
+from auxlearn.spec.pointers import Path
 from auxlearn.spec.streams import check_epoch, check_unlabelled, joint_rows
 from auxlearn.spec.supervision import check_arrangements
 
@@ -71,24 +72,16 @@ def _check_components(assembly: Assembly) -> Found:
     """Let every component check its own params."""
     facts: DataFacts | None = None
     data = assembly.selected.get(("data",))
-    if data and data.found.provider.describe:
+    if data:
         try:
-            facts = data.found.provider.describe(data.params)
-        except Exception as error:  # a plugin's function may do anything
-            yield data.path, _failure(data, "describe", error)
+            facts = ask(data, "describe")
+        except PluginError as error:
+            yield data.path, error.problems[0]
     if facts is not None and "evaluate" in assembly.plain:
         yield from _check_neighbours(assembly.plain["evaluate"], facts)
     context = CheckContext(data=facts, size=_size(assembly, facts), batch_size=joint_rows(assembly))
     for item in assembly.selected.values():
-        if item.found.provider.check is None:
-            continue
-        try:
-            problems = list(item.found.provider.check(item.params, _context_of(item, context, assembly)))
-            places = [(*item.path, *parse(problem.where)) for problem in problems]
-        except Exception as error:
-            yield item.path, _failure(item, "check", error)
-        else:
-            yield from zip(places, problems, strict=True)
+        yield from own_problems(item, _context_of(item, context, assembly))
 
 
 def _context_of(item: Selected, context: CheckContext, assembly: Assembly) -> CheckContext:
@@ -111,12 +104,6 @@ def _check_neighbours(keys: EvaluateKeys, facts: DataFacts) -> Found:
             what = "the data has no such class target"
             problem = Problem(what=what, allowed=", ".join(known) or "none", meant=nearest(name, known))
             yield ("evaluate", "knn", name), problem
-
-
-def _failure(item: Selected, function: str, error: Exception) -> Problem:
-    found = item.found
-    what = f'`{function}` of "{found.provider.name}" ({found.distribution} {found.version}) failed'
-    return Problem(what=f"{what}: {type(error).__name__}: {escape(error, 300)}", exit_code=3)
 
 
 def _size(assembly: Assembly, facts: DataFacts | None) -> int | None:

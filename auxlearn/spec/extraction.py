@@ -11,11 +11,12 @@ import attrs
 
 from auxlearn.errors import Problem, error_of
 from auxlearn.registry import CheckContext, Registry, option
+from auxlearn.spec.asking import own_problems
 from auxlearn.spec.assembly import Assembly, Selected, assemble
 from auxlearn.spec.frame import place_of
 from auxlearn.spec.models import Choice
 from auxlearn.spec.overrides import apply_overrides
-from auxlearn.spec.pointers import in_document_order, parse
+from auxlearn.spec.pointers import in_document_order
 from auxlearn.spec.reading import read
 from auxlearn.spec.sections import COMPONENTS, SPEC_VERSION, Section
 from auxlearn.spec.structure import unstructure
@@ -147,9 +148,8 @@ def _check(assembly: Assembly) -> None:
     for path, item in assembly.selected.items():
         if any(place[: len(path)] == path for place, _ in assembly.problems):
             continue
-        if item.found.provider.check is not None:
-            for problem in item.found.provider.check(item.params, CheckContext()):
-                assembly.add((*path, *parse(problem.where)), problem)
+        for place, problem in own_problems(item, CheckContext()):
+            assembly.add(place, problem)
         keys = item.keys
         if isinstance(keys, ExtractKeys) and keys.stride is not None and not isinstance(keys.window, int):
             assembly.add((*path, "stride"), Problem(what="there are no windows to move", fix="give `window` too"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from auxlearn.errors import Problem, escape, nearest
+from auxlearn.spec.asking import ask
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import Arrangement, Ramp, TrainKeys
 from auxlearn.spec.pointers import Path
@@ -119,16 +120,15 @@ def _check_order(pretext: Mapping[str, Selected]) -> Found:
 
 def _cells(item: Selected) -> int | None:
     """Return the side of the grid whose cells a task asks about; None if it asks about more than cells."""
-    provider = item.found.provider
-    return None if provider.asks_cells is None or provider.spatial_answers else provider.asks_cells(item.params)
+    cells: int | None = None if item.found.provider.spatial_answers else ask(item, "asks_cells")
+    return cells
 
 
 def _spoils(item: Selected, asked: Selected) -> bool:
     """Return whether a task moves what one before it asked about."""
-    provider = item.found.provider
-    if not provider.moves_pixels:
+    if not item.found.provider.moves_pixels:
         return False
-    cells, within = _cells(asked), provider.moves_within and provider.moves_within(item.params)
+    cells, within = _cells(asked), ask(item, "moves_within")
     return not (cells and within and within % cells == 0)
 
 

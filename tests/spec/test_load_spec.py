@@ -6,9 +6,11 @@ import attrs
 import pytest
 
 from auxlearn import Arrangement
+from auxlearn.data.opening import read_section
 from auxlearn.errors import PluginError, Problem, SpecError
 from auxlearn.registry import Broken, Provider, Registry, option
 from auxlearn.spec import load_spec
+from auxlearn.spec.extraction import load_extraction
 from auxlearn.spec.models import Ramp
 
 
@@ -291,6 +293,30 @@ def test_a_check_that_breaks_is_the_plugins_fault(small, with_offers, check):
     small["pretext"] = {"one": {"type": "bad"}}
     with pytest.raises(PluginError, match=r'/pretext/one: `check` of "bad" \(fakes 1\.0\) failed'):
         load_spec(small, registry=registry)
+
+
+@pytest.mark.parametrize("function", ["asks_cells", "moves_within"])
+def test_a_grid_that_breaks_is_the_plugins_fault(small, with_offers, function):
+    def breaks(_):
+        raise SystemExit(3)
+
+    grids = {"asks_cells": lambda _: 2, "moves_within": lambda _: 4, function: breaks}
+    offer = Provider(name="bad", summary="", build=print, view="shared", moves_pixels=True, **grids)
+    small["pretext"] = {"one": {"type": "bad"}, "two": {"type": "bad"}}
+    with pytest.raises(
+        PluginError, match=rf'/pretext/(one|two): `{function}` of "bad" \(fakes 1\.0\) failed: SystemExit'
+    ):
+        load_spec(small, registry=with_offers(("pretext_task", offer)))
+
+
+def test_a_check_that_breaks_is_told_by_other_commands_too(with_offers):
+    offer = Provider(name="bad", summary="", build=print, check=lambda *_: 1 / 0)
+    registry = with_offers(("data_source", offer), ("backbone", offer))
+    with pytest.raises(PluginError, match=r'/data: `check` of "bad" \(fakes 1\.0\) failed: ZeroDivisionError'):
+        read_section("bad", [], registry)
+    spec = {"auxlearn": 1, "data": {"type": "faces"}, "extract": {"image": {"type": "bad"}}}
+    with pytest.raises(PluginError, match=r'/extract/image: `check` of "bad"'):
+        load_extraction(spec, (), registry)
 
 
 def test_a_describe_that_breaks_is_the_plugins_fault(small, with_offers):
