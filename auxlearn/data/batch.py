@@ -109,6 +109,16 @@ class Batch:
         whole = None if labelled == total else labelled
         return self._map(lambda tensor: tensor[rows], lambda tensor: tensor[known], whole)
 
+    def repeat(self, times: int) -> Batch:
+        """Return the batch with each row so many times, one after the other."""
+        if times == 1:
+            return self
+
+        def repeated(tensor: Tensor) -> Tensor:
+            return tensor.repeat_interleave(times, 0)
+
+        return self._map(repeated, repeated, None if self.labelled is None else self.labelled * times)
+
     def split(self, parts: int) -> tuple[Batch, ...]:
         """Return `parts` batches of equal size, in order, each with its share of either stream.
 

@@ -55,6 +55,8 @@ class Learner(nn.Module):
         probes: Names of the primary tasks that only watch: they read detached features, and the balancer does not see
             their losses, so everything else learns as if they were not there.
         augmentation: Makes the clean view from a batch of the data; default: scale pixels to [0, 1].
+        repeats: How many clean views of each row there are, each augmented anew ("Augment Your Batch: Better Training
+            With Larger Batches", Hoffer et al., [arXiv 1901.09335](https://arxiv.org/abs/1901.09335)).
         balancer: Combines the losses; default: the sum by the weights.
         shared: Modules that several tasks use, by name.
         frozen_copies: Handles that tasks were given to a copy of the backbone; the trainer binds them.
@@ -87,6 +89,7 @@ class Learner(nn.Module):
         weights: Mapping[str, float] | None = None,
         probes: Collection[str] = (),
         augmentation: Augmentation | None = None,
+        repeats: int = 1,
         balancer: Balancer | None = None,
         shared: Mapping[str, Shared] | None = None,
         frozen_copies: Sequence[FrozenCopy] = (),
@@ -101,7 +104,9 @@ class Learner(nn.Module):
         self.pretext = nn.ModuleDict(pretext or {})
         self.shared = nn.ModuleDict({name: handle.module for name, handle in (shared or {}).items()})
         self.balancer = balancer or Fixed()
-        self.augmentation = augmentation or Identity(Preprocess())
+        if repeats < 1:
+            raise ValueError(f"Parameter `repeats` should be at least 1, found {repeats}.")
+        self.augmentation, self.repeats = augmentation or Identity(Preprocess()), repeats
         self.arrange = {name: _filled((arrange or {}).get(name)) for name in self.pretext}
         self.weights = {name: (weights or {}).get(name, 1.0) for name in self.primary}
         self.probes = frozenset(probes)
@@ -131,6 +136,7 @@ class Learner(nn.Module):
         primary = {name: (self.primary[name], weight) for name, weight in self.weights.items()}
         pretext = [Arranged(name, self.pretext[name], how) for name, how in self.arrange.items()]  # type: ignore[arg-type]
         with isolated_rng(batch.device):
+            batch = batch.repeat(self.repeats)
             draws = moment.draws("augment", batch.parts)
             draws.seed_globally()
             inputs, motion = augmented(self.augmentation, batch.inputs, draws)

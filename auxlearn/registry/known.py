@@ -124,7 +124,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
             "ratio",
         ]
     ),
-    "augmentation": frozenset(["type", "size"]),
+    "augmentation": frozenset(["type", "size", "repeats"]),
     "backbone": frozenset(["type", "freeze", "input", "every", "window", "stride", "size", "batch_size"]),
     "primary_task": frozenset(["type", "weight", "probe"]),
     "pretext_task": frozenset(

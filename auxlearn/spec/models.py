@@ -106,6 +106,7 @@ class AugmentKeys:
     """The engine's keys of `augment`."""
 
     size: int | None = option(None, ge=8, le=4096, help="Side in pixels that the backbone sees; null: `data.size`.")
+    repeats: int = option(1, ge=1, le=64, help="Views of each row in a step, each augmented anew (arXiv 1901.09335).")
 
 
 @attrs.frozen(kw_only=True)
@@ -284,6 +285,7 @@ class Spec:
 
     @property
     def rows_per_step(self) -> int:
-        """Labelled and unlabelled rows of one optimizer step, over all devices and micro-batches."""
+        """Clean views of labelled and unlabelled rows in one optimizer step, over all devices and micro-batches."""
         labelled = self.train.batch_size
-        return labelled + (self.unlabelled.keys.rows(labelled) if self.unlabelled else 0)
+        rows = labelled + (self.unlabelled.keys.rows(labelled) if self.unlabelled else 0)
+        return rows * int(self.augment.keys.repeats)

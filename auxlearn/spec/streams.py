@@ -17,10 +17,11 @@ _PATH = ("data", "unlabelled")
 
 
 def joint_rows(assembly: Assembly) -> int:
-    """Return the rows of one optimizer step, labelled and unlabelled ones together."""
+    """Return the clean views in one optimizer step, of labelled and unlabelled rows together."""
     train: TrainKeys = assembly.plain.get("train", TrainKeys())
-    stream = assembly.selected.get(_PATH)
-    return train.batch_size + (stream.keys.rows(train.batch_size) if stream else 0)
+    stream, augment = assembly.selected.get(_PATH), assembly.selected.get(("augment",))
+    rows = train.batch_size + (stream.keys.rows(train.batch_size) if stream else 0)
+    return rows * (augment.keys.repeats if augment else 1)
 
 
 def check_unlabelled(assembly: Assembly) -> Found:

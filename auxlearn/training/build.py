@@ -144,6 +144,7 @@ def build_learner(spec: Spec, shape: DataShape, *, restoring: bool = False) -> L
         weights={name: one.keys.weight for name, one in spec.primary.items()},
         probes=[name for name, one in spec.primary.items() if one.keys.probe],
         augmentation=augmentation,
+        repeats=spec.augment.keys.repeats,
         balancer=parts.make("balance", spec.balance, attrs.evolve(context, tasks=_balanced(spec))),
         shared=context.shared_modules,
         frozen_copies=context.frozen_copies,

@@ -16,7 +16,7 @@ from torch import Tensor
 from auxlearn import Arrangement, Learner, Trainer
 from auxlearn.data import Batch
 from auxlearn.errors import DivergedError
-from auxlearn.learning import Balanced, Balancer, TaskResult
+from auxlearn.learning import Augmentation, Balanced, Balancer, Motion, Preprocess, TaskResult
 from auxlearn.learning.balancing import Geometric
 from auxlearn.spec.models import Ramp, TrainKeys
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary
@@ -88,6 +88,18 @@ class Opposing(Balancer):
         self.seen += torch.stack(list(losses.values())).sum()
 
 
+class Noise(Augmentation):
+    """Adds a number to each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preprocess = Preprocess()
+
+    def forward(self, inputs, draws):
+        image = inputs["image"]
+        return {"image": image + draws.normal(len(image), 1, 1, 1)}, Motion.still(len(image))
+
+
 @attrs.frozen
 class Scenario:
     """What to build and how to step."""
@@ -135,6 +147,13 @@ SCENARIOS = {
         arrange={"a": Arrangement(view="own", supervise=True, weight=0.3)},
         labels=ONE_SIDED,
         learner={"balancer": Geometric(over="tasks")},
+    ),
+    "repeated rows": Scenario(
+        pretext={"a": TinyPretext, "b": TinyPretext},
+        arrange={"a": Arrangement(view="own", portion=0.5), "b": Arrangement(view="shared", portion=0.5)},
+        labels=(1, 0, 1, 1),
+        labelled=4,
+        learner={"repeats": 3, "augmentation": Noise()},
     ),
     "watched": Scenario(
         pretext={"a": TinyPretext, "b": Contrast},

@@ -21,6 +21,7 @@ SCENARIOS = [
     "fused",
     "geometric",
     "geometric, one rank without labels",
+    "repeated rows",
     "watched",
     "a gradient of each loss",
     "a gradient of each loss, in micro-batches",
