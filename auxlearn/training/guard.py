@@ -96,8 +96,15 @@ def apart(trial: Trial) -> Iterator[tuple[Ask, Tensor]]:
 
 
 def clipped_together(learner: Learner) -> list[list[nn.Parameter]]:
-    """Return the trained parameters, those of the probes apart: nothing else shall learn less because of them."""
-    watching = {id(p) for name in learner.probes for p in learner.primary[name].parameters()}
-    trained = [p for p in learner.parameters() if p.requires_grad]
-    parts = [p for p in trained if id(p) not in watching], [p for p in trained if id(p) in watching]
+    """Return the trained parameters in the parts whose gradients share a norm.
+
+    Those of the probes are apart, so that nothing else learns less because of them; and so are those of the balancer,
+    whose gradients are of losses or norms and have nothing to do with the size of the network's.
+    """
+    part_of = {id(p): 1 for name in learner.probes for p in learner.primary[name].parameters()}
+    part_of |= {id(p): 2 for p in learner.balancer.parameters()}
+    parts: tuple[list[nn.Parameter], ...] = ([], [], [])
+    for parameter in learner.parameters():
+        if parameter.requires_grad:
+            parts[part_of.get(id(parameter), 0)].append(parameter)
     return [part for part in parts if part]

@@ -164,6 +164,13 @@ def test_a_balancer_learns_its_own_parameters():
         torch.testing.assert_close(found[name], 0.5 * gradient)
 
 
+def test_the_balancers_parameters_are_clipped_apart():
+    found, result = gradients(learner(Scaling()), clip_norm=1e-3)
+    network = [g for name, g in found.items() if g is not None and not name.startswith("balancer")]
+    torch.testing.assert_close(torch.cat([g.flatten() for g in network]).norm().item(), 1e-3)
+    torch.testing.assert_close(found["balancer.factor"].abs().item(), 1e-3)
+
+
 def test_history_is_kept_once_a_step_with_the_losses_of_all_micro_batches():
     balancer = Adding()
     _, result = gradients(learner(balancer), accumulate=2)

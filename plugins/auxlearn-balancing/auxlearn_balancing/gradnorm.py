@@ -35,7 +35,7 @@ class GradNorm(Balancer):
     $W_t L_t = \sum_v w_{tv} L_{tv}$ the network descends on $\sum_t \omega_t W_t L_t$, while $G_t$ is measured without
     $W_t$; were it not, the weight would cancel. $\omega_t$ is kept from falling below 0.001, where the paper lets it
     become negative. The optimizer is that of the network (the paper takes another learning rate, as does
-    `"lr_scale": {"balance": 25}`), and `clip_norm` counts the gradients by $\omega$ with the others.
+    `"lr_scale": {"balance": 25}`), and `clip_norm` holds for the gradients by $\omega$ on their own.
 
     A task that is off in a step, or has no row with a label (a loss of exactly 0), is left out of all means of this
     step. $L_t(0)$ is the first loss of a task that is not 0, however late it starts. Losses should be positive.
