@@ -165,7 +165,7 @@ def test_a_balancer_learns_its_own_parameters():
 
 
 def test_the_balancers_parameters_are_clipped_apart():
-    found, result = gradients(learner(Scaling()), clip_norm=1e-3)
+    found, _ = gradients(learner(Scaling()), clip_norm=1e-3)
     network = [g for name, g in found.items() if g is not None and not name.startswith("balancer")]
     torch.testing.assert_close(torch.cat([g.flatten() for g in network]).norm().item(), 1e-3)
     torch.testing.assert_close(found["balancer.factor"].abs().item(), 1e-3)
