@@ -38,7 +38,6 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--address", help="that of the cluster (default: start Ray on this machine)")
     parser.add_argument("--no-run", action="store_true", help="run nothing, compare what is there")
-    parser.add_argument("--check", action="store_true", help="run nothing, only check the study and all its specs")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
@@ -46,8 +45,6 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    if args.check:
-        return _check(args)
     from auxlearn.studies.running import study
     from auxlearn.training.memory import keep_freed_memory
 
@@ -86,20 +83,6 @@ def tell(summary: Summary) -> None:
     print()
     for line in explanation(summary):
         print(textwrap.fill(line, 100, initial_indent="- ", subsequent_indent="  "))
-
-
-def _check(args: argparse.Namespace) -> int:
-    from auxlearn.studies.loading import load_study
-
-    read = load_study(args.study, args.overrides, args.registry())
-    if args.json:
-        facts = {"name": read.name, "arms": [*read.arms], "baseline": read.baseline, "runs": len(read.cells)}
-        print(json.dumps(facts))
-    else:
-        print(f"{args.study} is valid: {len(read.arms)} arms, {len(read.cells)} runs")
-        for name in read.arms:
-            print(f"  {name}{' (baseline)' if name == read.baseline else ''}")
-    return 0
 
 
 def _tell(result: StudyResult) -> None:

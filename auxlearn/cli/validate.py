@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from auxlearn.errors import AuxlearnError
     from auxlearn.spec import Choice, Spec
     from auxlearn.spec.extraction import Extraction
+    from auxlearn.studies.loading import Study
 
 __all__ = ["add", "run"]
 
 
 def add(subparsers: Any) -> None:
     """Add the command to the parser."""
-    text = "Check a spec, of training or of `auxlearn extract`, and report every mistake in it at once."
+    text = "Check a spec of training or of `auxlearn extract`, or a study, and report every mistake in it at once."
     parser = subparsers.add_parser("validate", help="check a spec", description=text)
     parser.add_argument("spec", help="a JSON file")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="changes to the spec, e.g. train.epochs=5")
@@ -44,14 +45,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> Spec | Extraction:
+def _load(args: argparse.Namespace) -> Spec | Extraction | Study:
     from auxlearn.errors import Problem, SpecError
     from auxlearn.spec.extraction import is_extraction, load_extraction
+    from auxlearn.studies.loading import is_study, load_study
 
-    if is_extraction(args.spec):
-        if args.deep:
-            raise SpecError(Problem(what="--deep is about training", fix="leave it out"))
-        return load_extraction(args.spec, args.overrides, args.registry())
+    for mine, load in ((is_extraction, load_extraction), (is_study, load_study)):
+        if mine(args.spec):
+            if args.deep:
+                raise SpecError(Problem(what="--deep is about the spec of one training", fix="leave it out"))
+            return load(args.spec, args.overrides, args.registry())
     if args.deep:
         from auxlearn import api
 
@@ -73,9 +76,13 @@ def _print(value: dict[str, Any]) -> None:
     print(json.dumps(value, allow_nan=False))
 
 
-def _summary(path: str, spec: Spec | Extraction) -> str:
+def _summary(path: str, spec: Spec | Extraction | Study) -> str:
     from auxlearn.spec.extraction import Extraction
+    from auxlearn.studies.loading import Study
 
+    if isinstance(spec, Study):
+        arms = [f"  {name}{' (baseline)' if name == spec.baseline else ''}" for name in spec.arms]
+        return "\n".join([f"{path} is valid: {len(arms)} arms, {len(spec.cells)} runs", *arms])
     if isinstance(spec, Extraction):
         rows = [_row("data", spec.data), *(_row(f"extract {name}", one) for name, one in spec.networks.items())]
         return f"{path} is valid\n{_table(rows)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 
-from auxlearn.studies.stopping import Stopped, stopping
+from auxlearn.studies.stopping import Stopped, noting, stopping
 from auxlearn.studies.work import Outcome, Task, work
 
 __all__ = ["Executor", "Here"]
@@ -37,14 +37,16 @@ class Here(Executor):
 
     def outcomes(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Yield each task with its outcome."""
-        for task in tasks:
-            self._task = task
-            with stopping():
-                outcome = work(task)
-            self._task = None
-            yield task, outcome
-            if outcome.state == "interrupted":
-                raise Stopped(outcome.code - 128)
+        with noting() as noted:
+            for task in tasks:
+                self._task = task
+                with stopping():
+                    outcome = work(task)
+                self._task = None
+                yield task, outcome
+                number = noted() or (outcome.code - 128 if outcome.state == "interrupted" else None)
+                if number is not None:
+                    raise Stopped(number)
 
     def running(self) -> Collection[Task]:
         """Return the task at hand."""

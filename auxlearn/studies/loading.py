@@ -16,7 +16,7 @@ from auxlearn.spec.models import Spec
 from auxlearn.spec.overrides import apply_overrides
 from auxlearn.spec.pointers import Path, in_document_order
 from auxlearn.spec.reading import Document, read
-from auxlearn.spec.structure import structure
+from auxlearn.spec.structure import structure, unstructure
 from auxlearn.spec.validation import problems_of, validator_for
 from auxlearn.studies.arms import Arm, Base, Placed, arms_of, misplaced
 from auxlearn.studies.cells import CellKey
@@ -25,7 +25,7 @@ from auxlearn.studies.models import StudyKeys, study_frame
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-__all__ = ["Study", "load_study"]
+__all__ = ["Study", "is_study", "load_study"]
 
 
 @attrs.frozen(kw_only=True)
@@ -61,9 +61,24 @@ class Study:
             for arm in self.arms
         ]
 
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The study as JSON with the spec of each arm, in which every default is filled in."""
+        arms = {name: spec.resolved for name, spec in self.specs.items()}
+        return {"name": self.name, **unstructure(self.keys), "baseline": self.baseline, "arms": arms}
+
     def spec(self, cell: CellKey, registry: Registry) -> Spec:
         """Return the spec of a run."""
         return self.arms[cell.arm].spec(registry, cell.fraction, cell.seed)
+
+
+def is_study(source: str | os.PathLike[str] | bytes | Mapping[str, Any]) -> bool:
+    """Return whether a document is a study, and no spec.
+
+    >>> is_study({"auxlearn_study": 1, "arms": {}})
+    True
+    """
+    return "auxlearn_study" in read(source).value
 
 
 def load_study(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from auxlearn.studies.summary import Summary
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -147,16 +148,8 @@ def _reaches(found: Sequence[Any]) -> list[float]:
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     """Name each arm once, beside the panels, and say what the bars are."""
-    entries = {}
+    entries: dict[str, Artist] = {}
     for axes in panels:
         entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    title = "mean, 95 % interval"
-    figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside right upper",
-        frameon=False,
-        fontsize=8,
-        title=title,
-        title_fontsize=8,
-    )
+    how: dict[str, Any] = {"frameon": False, "fontsize": 8, "title_fontsize": 8, "title": "mean, 95 % interval"}
+    figure.legend(list(entries.values()), list(entries), loc="outside right upper", **how)

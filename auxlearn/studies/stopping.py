@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
-__all__ = ["Stopped", "stopping"]
+__all__ = ["Stopped", "noting", "stopping"]
 
 
 class Stopped(BaseException):
@@ -40,3 +41,31 @@ def stopping() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[Callable[[], int | None]]:
+    """Note SIGINT and SIGTERM, whoever handles them; the value returns the last one, or None.
+
+    A run whose last step it was ends as if there had been no signal; the study has to know of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        try:
+            yield lambda: _last(ours)
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _last(noted: socket.socket) -> int | None:
+    try:
+        numbers = noted.recv(4096)
+    except BlockingIOError:
+        return None
+    return next((number for number in reversed(numbers) if number in (signal.SIGINT, signal.SIGTERM)), None)

@@ -129,21 +129,23 @@ def test_a_planted_gain_and_a_planted_null_are_told_apart(base, plugins, tmp_pat
     assert (rows["leak"].sign, rows["leak"].p) == (1, 2 / 2**6)
 
 
-def test_ctrl_c_in_this_process_saves_and_the_same_call_goes_on(done, small, plugins, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("at", "state", "number"), [(1, "interrupted", 0), (2, "done", 1)])
+def test_ctrl_c_saves_and_the_same_call_goes_on(done, small, plugins, tmp_path, monkeypatch, at, state, number):
+    # The second step is the last one: that run is done, and no other begins.
     step, calls = Fit._step, []
 
     def interrupted_once(fit, batches):
         calls.append(fit)
-        if len(calls) == 2:
+        if len(calls) == at:
             os.kill(os.getpid(), signal.SIGINT)
         step(fit, batches)
 
     monkeypatch.setattr(Fit, "_step", interrupted_once)
-    with pytest.raises(Interrupted, match="0 of 8 runs are done, the others saved; fix: the same command") as stopped:
+    with pytest.raises(Interrupted, match=f"{number} of 8 runs are done, the others saved; fix: the same") as stopped:
         auxlearn.study(small, out=tmp_path, plugins=plugins)
     assert stopped.value.code == 130
-    assert json.loads((tmp_path / "cells/plain/0.5/0/status.json").read_text())["state"] == "interrupted"
-    assert ",interrupted," in (tmp_path / "results.csv").read_text()
+    assert json.loads((tmp_path / "cells/plain/0.5/0/status.json").read_text())["state"] == state
+    assert f",{state}," in (tmp_path / "results.csv").read_text()
     assert told(auxlearn.study(small, out=tmp_path, plugins=plugins).summary) == told(done.summary)
 
 
