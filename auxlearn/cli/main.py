@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "main"]
 
 # In the order of `--help`; each is a module here with `add(subparsers)`, which sets the default `run(args) -> int`.
-COMMANDS = ("run", "resume", "validate", "data", "extract", "eval", "export", "predict", "plugins", "schema")
+COMMANDS = (
+    *("run", "resume", "validate", "study", "compare", "data", "extract", "eval", "export", "predict", "plugins"),
+    "schema",
+)
 
 _BUG = 70
 _BROKEN_PIPE = 128 + 13
