@@ -135,7 +135,8 @@ def _arms(runs: Sequence[_Run]) -> dict[str, list[_Run]]:
             what = f"{clash[0].path} and {clash[1].path} have the same spec and seed"
             raise SpecError(Problem(what=what, fix="name one of them only"))
         name = str(members[0].resolved["name"])
-        label = next(one for one in (name, *(f"{name}#{n}" for n in itertools.count(2))) if one not in named)
+        taken = sum(label == name or label.startswith(f"{name}#") for label in named)
+        label = f"{name}#{taken + 1}" if taken else name
         named[label] = members
     return named
 
