@@ -7,7 +7,9 @@ is an ordinary `ValueError` or `TypeError`.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import attrs
@@ -28,12 +30,15 @@ __all__ = [
     "error_of",
     "escape",
     "nearest",
+    "place_of",
     "pointer",
 ]
 
 _LONGEST = 80
 _LONGEST_PROBLEM = 4000
 _MOST_PROBLEMS = 20
+# Packages whose frames lead from the engine to a plugin.
+_CALLERS = {"auxlearn", "pluggy", "importlib"}
 
 
 def escape(text: object, longest: int = _LONGEST) -> str:
@@ -65,6 +70,29 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def place_of(error: BaseException) -> str:
+    """Return where a plugin's code raised, as " (package/module.py, line 7)"; empty if no code of a plugin did.
+
+    That is the last frame in the package that the engine called, not one of the libraries that this called in turn.
+
+    Args:
+        error: What was raised.
+    """
+    if isinstance(error, SyntaxError) and error.filename and error.lineno and Path(error.filename).is_file():
+        return _place(error.filename, error.lineno)
+    frames = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _CALLERS and not frame.f_code.co_filename.startswith("<"):
+            frames.append((package, frame.f_code.co_filename, line))
+    own = [(file, line) for package, file, line in frames if package == frames[0][0]]
+    return _place(*own[-1]) if own else ""
+
+
+def _place(file: str, line: int) -> str:
+    return f" ({escape('/'.join(Path(file).parts[-2:]))}, line {line})"
 
 
 @attrs.frozen(kw_only=True)

@@ -13,6 +13,7 @@ from auxlearn.data.problems import problem
 from auxlearn.data.selection import Part, Selection
 from auxlearn.data.source import DataSource
 from auxlearn.data.splits import Rows, codes, fold, group_fold, group_share, stratified_share
+from auxlearn.data.told import told_rows
 from auxlearn.errors import DataError, Problem, SpecError, nearest
 from auxlearn.seeds import derive_seed
 from auxlearn.spec.models import DataKeys, Folds, Split
@@ -31,7 +32,7 @@ def class_labels(source: DataSource, split: str) -> dict[str, Sequence[Any]]:
 
 def read_labels(source: DataSource, split: str, names: Sequence[str]) -> dict[str, Sequence[Any]]:
     """Return every row's label of each of the targets, as the source tells it, or by reading the rows if need be."""
-    given = {name: source.labels(split, name) for name in names}
+    given = {name: told_rows(source, "labels", split, name) for name in names}
     unknown = [name for name, values in given.items() if values is None]
     read: dict[str, list[Any]] = {name: [] for name in unknown}
     for batch in eval_loader(source, split, 256) if unknown else ():

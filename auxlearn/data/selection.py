@@ -15,6 +15,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from auxlearn.data.loader import UNLABELLED
 from auxlearn.data.source import DataSource, InputShape, Region
 from auxlearn.data.splits import Rows
+from auxlearn.data.told import told_fingerprint, told_rows
 
 __all__ = ["Part", "Selection"]
 
@@ -52,11 +53,11 @@ class Selection(DataSource):
 
     def labels(self, split: str, target: str) -> Sequence[Any] | None:
         """Return every row's label for a class target, or None if the base does not tell."""
-        return self._gathered(split, lambda origin: self.base.labels(origin, target))
+        return self._gathered(split, lambda origin: told_rows(self.base, "labels", origin, target))
 
     def groups(self, split: str) -> Sequence[str | None] | None:
         """Return every row's group, or None if there are none."""
-        return self._gathered(split, self.base.groups)
+        return self._gathered(split, lambda origin: told_rows(self.base, "groups", origin))
 
     def duplicates(self) -> Sequence[Sequence[tuple[str, int]]]:
         """Return the sets of rows that hold the same input, of those that were selected."""
@@ -65,7 +66,7 @@ class Selection(DataSource):
 
     def files(self, split: str) -> Sequence[str | None] | None:
         """Return the file of each row, or None if rows are no files."""
-        return self._gathered(split, self.base.files)
+        return self._gathered(split, lambda origin: told_rows(self.base, "files", origin))
 
     def on(self, base: DataSource) -> Self:
         """Return the same view on another source of the same rows."""
@@ -100,7 +101,7 @@ class Selection(DataSource):
 
     def fingerprint_of(self, *splits: str) -> str:
         """Return a hash of the base's and of the rows of `splits`."""
-        digest = hashlib.blake2b(self.base.fingerprint().encode(), digest_size=16)
+        digest = hashlib.blake2b(told_fingerprint(self.base).encode(), digest_size=16)
         for split in splits:
             for origin, rows in self.parts[split]:
                 digest.update(f"\x1f{split}\x1f{origin}\x1f{len(rows)}\x1f".encode() + rows.astype("<i8").tobytes())

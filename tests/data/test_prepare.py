@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from auxlearn.data import DataSource, InputShape, TableRow, TableSource, TargetInfo, prepare
 from auxlearn.data.cache import Cached, cache_folder
-from auxlearn.errors import DataError, EnvironmentProblem, SpecError
+from auxlearn.errors import DataError, EnvironmentProblem, PluginError, SpecError
 from auxlearn.spec.models import DataKeys, Folds, Split
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -462,3 +462,20 @@ def test_rows_to_remember_have_a_label_whether_the_source_tells_ahead_or_not():
         assert told == read
         assert all(rows["train"][row] is not None for row in read)
         assert len(read) == (count or 16)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "told"),
+    [
+        ("labels", [0], "should return 4 entries, one for each row of train, it returned 1"),
+        ("labels", "0011", "should return a sequence or None, it returned str '0011'"),
+        ("labels", iter([0]), "should return a sequence or None, it returned list_iterator"),
+        ("groups", ["a"], "should return 4 entries, one for each row of train, it returned 1"),
+        ("fingerprint", None, "should return a str, it returned None"),
+    ],
+)
+def test_what_a_source_tells_has_the_right_form(method, given, told):
+    source = Vectors({"train": [0, 1, 1, 2]})
+    setattr(source, method, lambda *_: given)
+    with pytest.raises(PluginError, match=f"data source .*test_prepare.Vectors: `{method}` {told}"):
+        prepare(source, DataKeys(split=Split(val=0.5, by="group")) if method == "groups" else DataKeys(), seed=0)

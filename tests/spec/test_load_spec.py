@@ -287,12 +287,48 @@ def test_a_params_class_may_refuse_values(small, with_offers):
     assert (problem.where, problem.what) == ("/pretext/one", "`low` should be at most `high`, found 3")
 
 
-@pytest.mark.parametrize("check", [lambda *_: None, lambda *_: [3], lambda: [], lambda *_: 1 / 0])
-def test_a_check_that_breaks_is_the_plugins_fault(small, with_offers, check):
+def iterates(params, context):
+    yield Problem(what="first", where="/a")
+    raise KeyError("oops")
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        (lambda *_: None, r"should return Problems \(an iterable\), it returned None"),
+        (lambda *_: "bad", r"should return Problems \(an iterable\), it returned str 'bad'"),
+        (lambda *_: [3], "should give Problem objects, it gave int 3"),
+        (lambda *_: [Problem(what="x", where=3)], "should say where as a JSON Pointer, as /grid, it gave 3"),
+        (lambda: [], r"failed: TypeError: .*"),
+        (lambda *_: 1 / 0, r"failed: ZeroDivisionError: division by zero \(spec/test_load_spec.py, line \d+\)"),
+        (
+            iterates,
+            rf"failed: KeyError: 'oops' \(spec/test_load_spec.py, line {iterates.__code__.co_firstlineno + 2}\)",
+        ),
+    ],
+)
+def test_a_check_that_breaks_is_the_plugins_fault(small, with_offers, check, told):
     registry = with_offers(("pretext_task", Provider(name="bad", summary="", build=print, check=check)))
     small["pretext"] = {"one": {"type": "bad"}}
-    with pytest.raises(PluginError, match=r'/pretext/one: `check` of "bad" \(fakes 1\.0\) failed'):
+    with pytest.raises(PluginError, match=rf'^/pretext/one: `check` of "bad" \(fakes 1\.0\) {told}$'):
         load_spec(small, registry=registry)
+
+
+@pytest.mark.parametrize("function", ["asks_cells", "moves_within"])
+def test_a_grid_is_a_number(small, with_offers, function):
+    grids = {"asks_cells": lambda _: 2, "moves_within": lambda _: 4, function: lambda _: "4"}
+    offer = Provider(name="bad", summary="", build=print, view="shared", moves_pixels=True, **grids)
+    small["pretext"] = {"one": {"type": "bad"}, "two": {"type": "bad"}}
+    with pytest.raises(PluginError, match=rf"`{function}` of .* should return an int or None, it returned str '4'"):
+        load_spec(small, registry=with_offers(("pretext_task", offer)))
+
+
+def test_a_description_is_data_facts(small, with_offers):
+    offer = Provider(name="bad", summary="", build=print, describe=lambda _: "x")
+    small["data"] = {"type": "bad"}
+    told = r"^/data: `describe` of \"bad\" \(fakes 1\.0\) should return DataFacts or None, it returned str 'x'$"
+    with pytest.raises(PluginError, match=told):
+        load_spec(small, registry=with_offers(("data_source", offer)))
 
 
 @pytest.mark.parametrize("function", ["asks_cells", "moves_within"])
