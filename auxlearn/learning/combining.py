@@ -55,16 +55,18 @@ def combine_gradients(
     if not leaves:
         return Balanced(total=total, weights=watched, shared={})
     if watched:
-        rows = [number for number, key in enumerate(losses) if key not in watching]
-        gram = gram[rows][:, rows]
+        kept = torch.tensor([number for number, key in enumerate(losses) if key not in watching])
+        kept = kept.to(gram.device, non_blocking=True)
+        gram = gram.index_select(0, kept).index_select(1, kept)
     balanced = ask_balancer(balancer, leaves, gram, step)
     parameters = [p for p in balancer.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(balanced.total, [*leaves.values(), *parameters], allow_unused=True)
     for parameter, slope in zip(parameters, slopes[len(leaves) :], strict=True):
         parameter.grad = slope
     own = {key: 0.0 if slope is None else slope for key, slope in zip(leaves, slopes, strict=False)}
+    shared = own if balanced.shared is None else balanced.shared
     return Balanced(
         total=balanced.total.detach() + total,
         weights={**own, **watched},
-        shared=own if balanced.shared is None else balanced.shared,
+        shared={key: w.detach() if isinstance(w, Tensor) else w for key, w in shared.items()},
     )

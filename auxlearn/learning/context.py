@@ -50,6 +50,8 @@ class StepContext:
         draws: Randomness under the task's own name.
         gather: Concatenates rows over all processes.
         weights: Factor of each loss in this step, for the balancer.
+        scales: For the balancer, what made a mean of the sum of each loss: 0 where no term was counted, in any process
+            or micro-batch. Not there where the losses are means over all of these.
     """
 
     step: int = 0
@@ -58,6 +60,7 @@ class StepContext:
     draws: Draws = attrs.field(factory=lambda: Draws(seed=0, name="step", step=0))
     gather: Gather = identity_gather
     weights: Mapping[LossKey, float] = attrs.field(factory=dict)
+    scales: Mapping[LossKey, Tensor | float] = attrs.field(factory=dict)
 
 
 class Shared:

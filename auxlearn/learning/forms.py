@@ -181,10 +181,22 @@ def require_balanced(balanced: object, losses: Mapping[Any, Tensor]) -> Balanced
         raise Wrong(f"should return a total that is a scalar on {first.device}, found {_form(total)}")
     if torch.is_grad_enabled() and not total.requires_grad and any(loss.requires_grad for loss in losses.values()):
         raise Wrong("should return a total with a graph to the losses, it is detached from them")
-    missing = [str(key) for key in losses if key not in balanced.weights]
-    if missing:
-        raise Wrong(f"should return a weight for each loss, {', '.join(missing)} are missing")
+    _require_weights("a weight", balanced.weights, losses)
+    if balanced.shared is not None:
+        _require_weights("a shared weight", balanced.shared, losses)
     return balanced
+
+
+def _require_weights(what: str, weights: object, losses: Mapping[Any, Tensor]) -> None:
+    if not isinstance(weights, Mapping):
+        raise Wrong(f"should return {what} for each loss by its key, found {_told(weights)}")
+    missing = [str(key) for key in losses if key not in weights]
+    if missing:
+        raise Wrong(f"should return {what} for each loss, {', '.join(missing)} are missing")
+    for key in losses:
+        weight = weights[key]
+        if not isinstance(weight, float | int) and not (isinstance(weight, Tensor) and weight.ndim == 0):
+            raise Wrong(f"should return {what} for each loss that is a scalar, that of {key} is {_form(weight)}")
 
 
 def _require_rows(what: str, tensor: object, rows: int, device: torch.device | None) -> None:

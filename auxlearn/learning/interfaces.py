@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import attrs
+import torch
 from torch import Tensor, nn
 
 from auxlearn.data import Batch
@@ -179,7 +180,7 @@ class PrimaryTask(nn.Module, ABC):
 
 
 class Balancer(nn.Module, ABC):
-    """A way to make one total of many losses.
+    """A way to make one total of many losses. Its state stays in float32 where the network is in less.
 
     Attributes:
         needs: What must be known before the weights are: `"nothing"`, the values of all `"losses"`, or the
@@ -187,6 +188,14 @@ class Balancer(nn.Module, ABC):
     """
 
     needs: ClassVar[Literal["nothing", "losses", "gradients"]] = "nothing"
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Change the tensors as `to` asks, but keep float32 at least: means and small steps vanish in less."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.is_floating_point() and tensor.dtype.itemsize < torch.float32.itemsize:
+                tensor.data = tensor.data.float()
+        return self
 
     @abstractmethod
     def combine(self, losses: Mapping[LossKey, Tensor], gram: Tensor | None, step: StepContext) -> Balanced:

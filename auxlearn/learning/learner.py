@@ -255,6 +255,7 @@ class Learner(nn.Module):
     def _combined(self, losses: Mapping[LossKey, Tensor], work: Work) -> dict[str, Tensor]:
         """Return the `total` of the losses and the weights that are tensors."""
         context = work.moment.context(work.moment.draws("balance"), work.weights, work.gather)
+        context = attrs.evolve(context, scales=work.scales)
         balanced = combine_losses(self.balancer, losses, self._watching(losses), context)
         weights = {f"weight/{number}": balanced.weights[key] for number, key in enumerate(losses)}
         return {"total": balanced.total} | {n: w.detach() for n, w in weights.items() if isinstance(w, Tensor)}

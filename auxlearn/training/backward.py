@@ -100,7 +100,7 @@ class PerTask:
         mean_over_processes(machine.fabric, gradients.matrix)
         losses, _ = machine.joint(result.losses)
         balanced = machine.learner.combine_gradients(losses, gradients.gram(), plans[0])
-        shared = balanced.weights if balanced.shared is None else balanced.shared
+        shared = balanced.shared or {}
         gradients.apply(shared, balanced.weights)
         mean_over_processes(machine.fabric, *gradients.own_gradients())
         return attrs.evolve(result, total=balanced.total, losses=losses, weights={**balanced.weights, **shared})

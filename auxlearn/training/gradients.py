@@ -11,7 +11,7 @@ from torch import Tensor
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.learner import Learner
 
-__all__ = ["TaskGradients"]
+__all__ = ["TaskGradients", "stacked"]
 
 
 class TaskGradients:
@@ -70,7 +70,7 @@ class TaskGradients:
             shared: The weights on the parameters that the tasks share; 0 for losses that are not named.
             own: The weights on the others.
         """
-        weights = torch.stack([torch.as_tensor(shared.get(key, 0.0)).to(self.matrix) for key in self._row])
+        weights = stacked([shared.get(key, 0.0) for key in self._row], self.matrix)
         combined = self._laid_out(weights @ self.matrix)
         for number in self._reached:
             parameter = self._shared[number]
@@ -88,6 +88,20 @@ class TaskGradients:
     def _laid_out(self, row: Tensor) -> list[Tensor]:
         """Return views of a row with the shapes of the shared parameters and their order in memory."""
         return [
-            row[begin:end].as_strided(p.shape, p.stride(), row.storage_offset() + begin)
+            row[begin:end].as_strided(p.shape, _strides(p), row.storage_offset() + begin)
             for p, (begin, end) in zip(self._shared, itertools.pairwise(self._ends), strict=True)
         ]
+
+
+def stacked(weights: Sequence[Tensor | float], like: Tensor) -> Tensor:
+    """Return scalars as one tensor with the type and on the device of `like`, which is not waited for."""
+    return torch.stack([w.to(like) if isinstance(w, Tensor) else like.new_full((), w) for w in weights])
+
+
+def _strides(parameter: Tensor) -> tuple[int, ...]:
+    """Return the strides of a parameter if its elements fill its memory, else those of a copy that would."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    dense = parameter.is_contiguous() or (
+        parameter.ndim in formats and parameter.is_contiguous(memory_format=formats[parameter.ndim])
+    )
+    return parameter.stride() if dense else torch.empty(parameter.shape, device="meta").stride()

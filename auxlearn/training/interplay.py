@@ -17,7 +17,7 @@ from auxlearn.learning.context import Gather, LossKey
 from auxlearn.learning.learner import Learner
 from auxlearn.learning.plan import Plan, Scales
 from auxlearn.training.devices import mean_over_processes
-from auxlearn.training.gradients import TaskGradients
+from auxlearn.training.gradients import TaskGradients, stacked
 from auxlearn.training.guard import Guard
 
 __all__ = ["Interplay", "Opposition"]
@@ -28,11 +28,11 @@ _LINES = 10  # lines of the log that a judgement rests on
 class Interplay:
     r"""Measures, for each pair of tasks, the cosine of their gradients and the ratio of the norms.
 
-    The gradient of a task is the sum over its views, by the weights that the losses have in the step,
-    $g_t = \sum_v w_{tv} \nabla L_{tv}$, over all processes and micro-batches. Its cosine to another task's tells
-    whether they pull the shared parameters the same way, 1, or against each other, -1 ("Adapting Auxiliary Losses
-    Using Gradient Similarity", Du et al., [arXiv 1812.02224](https://arxiv.org/abs/1812.02224)); the ratio of the
-    norms tells which of them is heard.
+    The gradient of a task is the weighted sum over its views, $g_t = \sum_v w_{tv} \nabla L_{tv}$, over all processes
+    and micro-batches. With the weights of the spec, its cosine to another task's tells whether they pull the shared
+    parameters the same way, 1, or against each other, -1 ("Adapting Auxiliary Losses Using Gradient Similarity", Du et
+    al., [arXiv 1812.02224](https://arxiv.org/abs/1812.02224)); with those that the balancer gave the step, the ratio of
+    the norms tells which of them is heard.
 
     The step is computed once more for it, each loss with a backward pass of its own. Its randomness is derived and
     BatchNorm's statistics are put back, so what is learned does not depend on being watched, bit for bit.
@@ -55,7 +55,7 @@ class Interplay:
         Args:
             plans: The micro-batches of a step.
             scales: What makes a mean of each loss's sum.
-            weights: The factor of each loss's gradient in the step.
+            weights: The factor that the balancer gave each loss's gradient.
         """
         keys = [ask.key for ask in plans[0].asks if not self._learner.watches(ask.key)]
         on = {key.task for key in keys}
@@ -68,8 +68,9 @@ class Interplay:
             self._add(plan, scales, gradients)
         self._guard.restore()
         mean_over_processes(self._fabric, gradients.matrix)
-        shares = _shares(keys, tasks, weights).to(gradients.matrix, non_blocking=True)
-        return _pairs(tasks, shares @ gradients.gram() @ shares.T)
+        gram = gradients.gram()
+        asked, heard = (_by_task(keys, tasks, each, gram) for each in (plans[0].weights, weights))
+        return _pairs(tasks, asked, heard)
 
     def _add(self, plan: Plan, scales: Scales, gradients: TaskGradients) -> None:
         for group in self._learner.groups(plan):
@@ -80,19 +81,22 @@ class Interplay:
                     gradients.add(ask.key, out[f"loss/{number}"], keep_graph=ask is not group.asks[-1])
 
 
-def _shares(keys: Sequence[LossKey], tasks: Sequence[str], weights: Mapping[LossKey, Tensor | float]) -> Tensor:
-    """Return the weight of each loss in each task: [T, K]."""
-    values = torch.stack([torch.as_tensor(weights[key], dtype=torch.float32) for key in keys])
-    belongs = torch.tensor([[float(key.task == task) for key in keys] for task in tasks])
-    return belongs.to(values.device) * values
+def _by_task(
+    keys: Sequence[LossKey], tasks: Sequence[str], weights: Mapping[LossKey, Tensor | float], gram: Tensor
+) -> Tensor:
+    """Return the inner products of the tasks' weighted gradients: [T, T]."""
+    belongs = torch.tensor([[float(key.task == task) for key in keys] for task in tasks], dtype=gram.dtype)
+    shares = belongs.to(gram.device, non_blocking=True) * stacked([weights[key] for key in keys], gram)
+    return shares @ gram @ shares.T
 
 
-def _pairs(tasks: Sequence[str], gram: Tensor) -> dict[str, Tensor]:
-    norms = gram.diagonal().clamp(min=0).sqrt()
-    least = torch.finfo(gram.dtype).tiny
+def _pairs(tasks: Sequence[str], asked: Tensor, heard: Tensor) -> dict[str, Tensor]:
+    """Return the numbers of each pair: directions by the weights of the spec, norms by those of the balancer."""
+    lengths, norms = (gram.diagonal().clamp(min=0).sqrt() for gram in (asked, heard))
+    least = torch.finfo(asked.dtype).tiny
     found: dict[str, Tensor] = {}
     for (i, first), (j, second) in itertools.combinations(enumerate(tasks), 2):
-        found[f"{second}/cosine/{first}"] = (gram[i, j] / (norms[i] * norms[j]).clamp(min=least)).clamp(-1, 1)
+        found[f"{second}/cosine/{first}"] = (asked[i, j] / (lengths[i] * lengths[j]).clamp(min=least)).clamp(-1, 1)
         found[f"{second}/norm_ratio/{first}"] = norms[j] / norms[i].clamp(min=least)
     return found
 

@@ -94,6 +94,9 @@ def make_trainer(spec: Spec, learner: Learner, feed: Feed, fabric: Fabric) -> Tr
     """Return the trainer of `spec`."""
     keys = spec.train
     if keys.compile:
+        # Graphs are kept where each loss goes backward on its own, so their buffers cannot be given away.
+        keeps = learner.balancer.needs == "gradients" or spec.log.gradients_every is not None
+        torch._functorch.config.donated_buffer = not keeps
         learner.backbone.compile(dynamic=False)
     if keys.sync_batchnorm and fabric.device.type == "cuda":
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call]

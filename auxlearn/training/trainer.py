@@ -100,6 +100,9 @@ class Trainer:
         self._equalise_norms = NormAverage(self.fabric, learner)
         precision = self.fabric.strategy.precision
         self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
+        if self._scaler is not None and learner.balancer.needs == "gradients":
+            name = type(learner.balancer).__name__
+            raise ValueError(f"Parameter `fabric` should not have the precision '16-mixed' with {name}.")
         self._parameters = clipped_together(learner)
         self.steps = self.updates = self.skips = 0
 

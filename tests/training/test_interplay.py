@@ -9,7 +9,8 @@ from PIL import Image
 
 import auxlearn
 from auxlearn import Arrangement, Learner, Trainer
-from auxlearn.learning import TaskResult
+from auxlearn.learning import Balanced, Balancer, TaskResult
+from auxlearn.learning.balancing import Fixed
 from auxlearn.testing import plugin
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
 from auxlearn.training.interplay import Opposition
@@ -31,10 +32,12 @@ class Towards(TinyPretext):
         return TaskResult(loss=self.factor * features[0].only.pooled.sum())
 
 
-def trainer(pretext, arrange, *, norm=True, probes=(), **options):
+def trainer(pretext, arrange, *, norm=True, probes=(), balancer=None, **options):
     torch.manual_seed(0)
     primary = {name: TinyPrimary() for name in ("kind", *probes)}
-    learner = Learner(TinyBackbone(norm=norm), primary=primary, pretext=pretext, arrange=arrange, probes=probes)
+    learner = Learner(
+        TinyBackbone(norm=norm), primary=primary, pretext=pretext, arrange=arrange, probes=probes, balancer=balancer
+    )
     return Trainer(learner, torch.optim.SGD(learner.parameters(), lr=0.1), **options)
 
 
@@ -97,6 +100,22 @@ def test_watching_changes_nothing():
     assert not any("cosine" in name for name in result.metrics)
     assert any("cosine" in name for name in watched.metrics)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_gate_that_is_shut_hides_no_direction():
+    class Shut(Balancer):
+        needs = "gradients"
+
+        def combine(self, losses, gram, step):
+            balanced = Fixed().combine(losses, None, step)
+            shared = {key: float(key.role == "primary" or key.task == "one") for key in losses}
+            return Balanced(total=balanced.total, weights=balanced.weights, shared=shared)
+
+    pretext = {"one": Towards(), "against": Towards(-0.5)}
+    watched = trainer(pretext, dict.fromkeys(pretext, Arrangement(view="clean")), balancer=Shut(), watch_every=1)
+    found = watched.step(tiny_batch(8)).metrics
+    assert found["against/cosine/one"].item() == pytest.approx(-1)
+    assert found["against/norm_ratio/one"].item() == 0
 
 
 def test_only_every_so_many_steps_and_neither_probes_nor_what_is_off():

@@ -5,13 +5,19 @@ import itertools
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
+from torch._functorch import config as functorch
 
+import auxlearn
 from auxlearn import Arrangement, Learner, Trainer
-from auxlearn.learning import Balanced, Balancer
+from auxlearn.errors import PluginError
+from auxlearn.learning import Balanced, Balancer, Feature, Features
 from auxlearn.learning.balancing import Fixed
 from auxlearn.learning.context import Shared
+from auxlearn.testing import plugin
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
+from auxlearn.training.session import fabric_of, make_feed, make_trainer
 
 OWN = Arrangement(view="own", weight=0.3)
 
@@ -193,3 +199,108 @@ def test_a_step_without_losses_does_nothing():
     found, result = gradients(model)
     assert not result.losses
     assert all(gradient is None for gradient in found.values())
+
+
+@functorch.patch(donated_buffer=False)  # as a run that needs it does
+def test_losses_that_share_a_compiled_pass():
+    model = learner(Adding(), arrange={"a": Arrangement(view="shared"), "b": Arrangement(view="shared")})
+    model.backbone.compile(dynamic=False, backend="aot_eager")
+    expected, _ = gradients(learner(None, arrange={"a": Arrangement(view="shared"), "b": Arrangement(view="shared")}))
+    found, _ = gradients(model)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient)
+
+
+@functorch.patch(donated_buffer=True)
+def test_a_run_keeps_the_buffers_of_compiled_graphs_that_are_walked_twice(monkeypatch):
+    spec = {
+        "auxlearn": 1,
+        "data": {"type": "tiny"},
+        "backbone": {"type": "tiny"},
+        "primary": {"kind": {"type": "tiny"}},
+        "train": {"compile": True, "steps": 1, "batch_size": 8},
+    }
+    for log, donated in (({}, True), ({"gradients_every": 2}, False)):
+        built = auxlearn.build({**spec, "log": log}, plugins=[plugin])
+        monkeypatch.setattr(built.learner.backbone, "compile", lambda **_: None)
+        feed = make_feed(built.spec, built.data, fabric_of(built.spec))
+        make_trainer(built.spec, built.learner, feed, fabric_of(built.spec))
+        assert functorch.donated_buffer is donated
+
+
+class Strided(TinyBackbone):
+    """Has parameters whose elements do not fill their memory, and one that is turned."""
+
+    def __init__(self):
+        super().__init__(norm=False)
+        self.scale = nn.Parameter(torch.linspace(1, 2, 16).view(8, 2)[:, 0])
+        self.shift = nn.Parameter(torch.zeros(8))
+        self.turned = nn.Parameter(torch.eye(8).add(0.1).T)
+
+    def forward(self, inputs):
+        found = super().forward(inputs)
+        pooled = (found.only.pooled * self.scale + self.shift) @ self.turned
+        return Features({"image": Feature(pooled=pooled, maps=found.only.maps)})
+
+
+def test_parameters_of_any_layout():
+    def make(balancer):
+        torch.manual_seed(0)
+        return Learner(Strided(), primary={"kind": TinyPrimary()}, pretext={"a": TinyPretext()}, balancer=balancer)
+
+    expected, _ = gradients(make(None))
+    found, _ = gradients(make(Adding()))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_balancers_state_stays_in_float32():
+    class Remembering(Scaling):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(3))
+
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-true")
+    model = learner(Remembering()).float()
+    gradients(model, fabric=fabric)
+    assert model.backbone.first.weight.dtype == torch.bfloat16
+    assert {t.dtype for t in (*model.balancer.parameters(), *model.balancer.buffers())} == {torch.float32}
+    assert Remembering().double().seen.dtype == torch.float64
+
+
+def test_float16_is_refused():
+    scaler = torch.amp.GradScaler("cpu")
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    model = learner(Adding()).float()
+    with pytest.raises(ValueError, match="should not have the precision '16-mixed' with Adding"):
+        Trainer(model, torch.optim.SGD(model.parameters(), lr=0.1), fabric=fabric)
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        ({}, "a shared weight for each loss, kind@clean"),
+        (torch.ones(3), "a shared weight for each loss by its key"),
+        ("vectors", "a shared weight for each loss that is a scalar"),
+    ],
+    ids=str,
+)
+def test_shared_weights_that_are_none(shared, message):
+    class Wrong(Adding):
+        def combine(self, losses, gram, step):
+            total = Fixed().combine(losses, None, step)
+            found = dict.fromkeys(losses, torch.ones(2)) if shared == "vectors" else shared
+            return Balanced(total=total.total, weights=total.weights, shared=found)
+
+    with pytest.raises(PluginError, match=message):
+        gradients(learner(Wrong()))
+
+
+def test_shared_weights_bring_no_graph_along():
+    class Graph(Scaling):
+        def combine(self, losses, gram, step):
+            balanced = super().combine(losses, gram, step)
+            return Balanced(total=balanced.total, weights=balanced.weights, shared=balanced.weights)
+
+    found, result = gradients(learner(Graph()))
+    assert not any(gradient.requires_grad for gradient in found.values())
+    assert not any(weight.requires_grad for weight in result.weights.values())

@@ -31,7 +31,8 @@ class Uncertainty(Balancer):
 
     The loss of a view brings its share $w_{tv} s_t / 2$ of the regulariser along, in the first micro-batch of a step.
     So it is counted once, whether views go backward together or one by one (`"backward": "accumulate"`), and however
-    many micro-batches there are. A task that is off in a step leaves its $s_t$ alone: no gradient, no decay.
+    many micro-batches there are. A task that is off in a step leaves its $s_t$ alone: no gradient, no decay. Where no
+    row has a label for it, there is no likelihood, so there is no regulariser: rare labels do not make a task louder.
 
     Losses should be positive: one that falls below 0 draws its variance to 0. The variances learn with the optimizer
     of the network; `"lr_scale": {"balance": 10}` lets them learn faster.
@@ -64,8 +65,12 @@ class Uncertainty(Balancer):
         weights = {key: self._factor(key.task) * step.weights[key] for key in losses}
         total = weighted_sum(losses, weights)
         if step.draws.micro == 0:
-            total = total + torch.stack([self.log_variance[key.task] * (step.weights[key] / 2) for key in losses]).sum()
+            total = total + torch.stack([self._regulariser(key, step) for key in losses]).sum()
         return Balanced(total=total, weights={key: weight.detach() for key, weight in weights.items()})
+
+    def _regulariser(self, key: LossKey, step: StepContext) -> Tensor:
+        whole: Tensor = self.log_variance[key.task] * (step.weights[key] / 2)
+        return whole * (step.scales.get(key, 1.0) != 0)
 
     def _factor(self, task: str) -> Tensor:
         factor = torch.exp(-self.log_variance[task])

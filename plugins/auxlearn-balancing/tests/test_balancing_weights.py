@@ -341,3 +341,14 @@ def test_half_precision_is_left_to_the_losses(made):
 def test_says_what_is_wrong(made, message):
     with pytest.raises(ValueError, match=message):
         made()
+
+
+def test_a_task_without_a_labelled_row_has_no_regulariser():
+    balancer = Uncertainty(TASKS).double()
+    losses = losses_of([0.0, 0.0, 2.0, 3.0])
+    scales = {key: torch.tensor(0.0) if key.task == "kind" else 0.125 for key in losses}
+    step = step_of(scales=scales)
+    balancer.combine(losses, None, step).total.backward()
+    slopes = {name: parameter.grad.item() for name, parameter in balancer.log_variance.items()}
+    # The derivative by s at s = 0 is W (1/2 - L), and nothing where nothing was counted.
+    assert slopes == pytest.approx({"kind": 0.0, "a": 1.0 * (0.5 - 2.0), "b": 0.3 * (0.5 - 3.0)})
