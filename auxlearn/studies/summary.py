@@ -204,7 +204,7 @@ def _power(differences: Sequence[Difference]) -> list[str]:
     least = smallest_p(pairs)
     needed = next(n for n in range(2, 64) if 2.0 ** (1 - n) * number <= _LIMIT)
     corrected = f", and corrected for {number} comparisons {min(1.0, number * least):.2g}" if number > 1 else ""
-    text = f"With {pairs} pairs the smallest possible p-value is {least:.2g}{corrected}"
+    text = f"With {pairs} pair{'s' * (pairs != 1)} the smallest possible p-value is {least:.2g}{corrected}"
     if number * least <= _LIMIT:
         return [f"{text}."]
     return [f"{text}: however large the differences, no p-value can reach {_LIMIT:g}. {needed} seeds could."]
