@@ -13,9 +13,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-from scipy import stats
-
+from auxlearn.studies.statistics import estimate, paired
 from benchmarks.machine import describe
 from benchmarks.runs import is_done, run_missing, scores
 
@@ -65,16 +63,20 @@ def table(names: Sequence[str], baseline: str, metric: str, out: Path, seeds: in
 
 def cell(name: str, against: str, stage: str, metric: str, out: Path, seeds: int) -> str:
     """Return mean and standard error in per cent, and the paired difference from another spec with its interval."""
-    found, base = ([_score(folder(out, one, seed) / stage, metric) for seed in range(seeds)] for one in (name, against))
-    own = 100 * np.array([value for value in found if value is not None])
-    if not len(own):
+    found, base = (_scores(one, stage, metric, out, seeds) for one in (name, against))
+    if not found:
         return ""
-    text = f"{own.mean():.1f} ± {stats.sem(own):.1f}" if len(own) > 1 else f"{own[0]:.1f}"
-    pairs = [100 * (a - b) for a, b in zip(found, base, strict=True) if a is not None and b is not None]
-    if name == against or len(pairs) < 2 or not np.ptp(pairs):
+    own, change = estimate(list(found.values())), paired(found, base)
+    text = f"{own.mean:.1f}" if own.error is None else f"{own.mean:.1f} ± {own.error:.1f}"
+    if name == against or change is None or not change.error:
         return text
-    low, high = stats.t.interval(0.95, len(pairs) - 1, loc=np.mean(pairs), scale=stats.sem(pairs))
-    return f"{text} ({np.mean(pairs):+.1f}: {low:+.1f} to {high:+.1f})"
+    return f"{text} ({change.mean:+.1f}: {change.low:+.1f} to {change.high:+.1f})"
+
+
+def _scores(name: str, stage: str, metric: str, out: Path, seeds: int) -> dict[int, float]:
+    """Return the scores of the runs that are done, in per cent, by seed."""
+    values = {seed: _score(folder(out, name, seed) / stage, metric) for seed in range(seeds)}
+    return {seed: 100 * value for seed, value in values.items() if value is not None}
 
 
 def _score(stage: Path, metric: str) -> float | None:
