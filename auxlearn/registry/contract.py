@@ -35,6 +35,9 @@ def providers_of(hook: str, results: Sequence[Any]) -> tuple[Provider, ...]:
         raise ContractError(f"returned None from `{hook}`, which should return a list of Provider")
     found: list[Provider] = []
     for result in results:
+        if isinstance(result, Provider):
+            what = f'returned the Provider "{result.name}" itself from `{hook}`, which should return a list of Provider'
+            raise ContractError(what, "yield it, or return [provider]")
         if isinstance(result, str) or not isinstance(result, Iterable):
             raise ContractError(f"returned {result!r:.80} from `{hook}`, which should return a list of Provider")
         for offer in result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import attrs
 import pluggy
 
-from auxlearn.errors import Problem, error_of, escape, nearest
+from auxlearn.errors import Problem, error_of, escape, nearest, place_of
 from auxlearn.registry import hooks
 from auxlearn.registry.contract import ContractError, check_provider, providers_of
 from auxlearn.registry.installed import GROUP, Candidate, engine_version, installed
@@ -145,7 +144,7 @@ class _Loader:
         plugin = candidate.load()
         try:
             self._manager.register(plugin)
-            self._manager.check_pending()
+            self._check_known()
             found = list(self._offers(candidate, _file(plugin, candidate)))
         finally:
             if self._manager.is_registered(plugin):
@@ -154,6 +153,14 @@ class _Loader:
             raise ContractError(_NOTHING)
         _check_new(found, [one for one in before if one.distribution == candidate.distribution])
         return found
+
+    def _check_known(self) -> None:
+        """Raise a ContractError if the plugin has a hook that there is not."""
+        for name, caller in vars(self._manager.hook).items():
+            if not name.startswith("_") and not caller.has_spec() and caller.get_hookimpls():
+                meant = nearest(name, KINDS.values())
+                fix = f"rename it to {meant}" if meant else f"the hooks are {', '.join(KINDS.values())}"
+                raise ContractError(f'has an unknown hook "{escape(name)}"', fix)
 
     def _offers(self, candidate: Candidate, file: str) -> Iterator[Found]:
         for kind, hook in KINDS.items():
@@ -185,9 +192,8 @@ def _reason(error: BaseException) -> str:
         return escape(error, 400)
     if isinstance(error, pluggy.PluginValidationError):
         return escape(" ".join(str(error).split()), 400)
-    if isinstance(error, ImportError):
-        return escape(f"failed to import: {error}", 400)
-    return escape(f"failed to load: {type(error).__name__}: {error}", 400)
+    what = f"import: {error}" if isinstance(error, ImportError) else f"load: {type(error).__name__}: {error}"
+    return escape(f"failed to {what}", 400) + place_of(error)
 
 
 def _fix(candidate: Candidate, error: BaseException) -> str | None:
@@ -198,6 +204,5 @@ def _fix(candidate: Candidate, error: BaseException) -> str | None:
     if isinstance(error, ImportError):
         return f"upgrade auxlearn, or install a {candidate.distribution} that fits auxlearn {engine_version()}"
     if isinstance(error, pluggy.PluginValidationError):
-        meant = [near for word in re.findall(r"auxlearn_\w+", str(error)) if (near := nearest(word, KINDS.values()))]
-        return f"rename it to {meant[0]}" if "unknown hook" in str(error) and meant else "a hook takes no arguments"
+        return "a hook takes no arguments"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ Kind = Literal[
     "exporter",
     "preset",
 ]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 # How a pretext task's views stand to the primary tasks' one.
 Arrangements = Literal["shared", "own", "clean"]
@@ -90,6 +93,12 @@ class CheckContext:
             yield Problem(where="/modality", what=what, allowed=", ".join(known), meant=nearest(name, known))
 
 
+def _is_name(_provider: Provider, _field: attrs.Attribute[str], name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        allowed = "lower case letters, digits, hyphens and underscores, a letter first"
+        raise ValueError(f"The name of a provider should be of {allowed}, found {name!r:.80}.")
+
+
 @attrs.frozen(kw_only=True)
 class Provider:
     """One named thing that a plugin offers.
@@ -132,7 +141,7 @@ class Provider:
         'mine'
     """
 
-    name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z][a-z0-9_-]*"))
+    name: str = attrs.field(validator=_is_name)
     summary: str
     build: Callable[[Any, Any], Any]
     params: type = NoParams

@@ -15,6 +15,8 @@ __all__ = ["BUILTIN", "Blocked", "Broken", "Found", "Registry", "normalized"]
 
 # The distribution whose names nobody can take away.
 BUILTIN = "auxlearn"
+# More plugins than these are counted instead of named.
+_FEW = 2
 
 
 def normalized(distribution: str) -> str:
@@ -143,7 +145,7 @@ class Registry:
         if short in names:
             meant = next(found.full_name for found in offers if found.provider.name == short)
         fix = self._remedy(kind, short, meant)
-        suspects = [] if fix or meant else self._suspects()
+        suspects = [] if fix or meant else self._suspects(short)
         return Problem(
             what=f"no {word} is installed",
             allowed=", ".join(f"{found.provider.name} ({found.distribution})" for found in offers) or None,
@@ -161,9 +163,22 @@ class Registry:
         here = next((plugin for plugin in self._unusable() if plugin.distribution == KNOWN[kind, near]), None)
         return f'{here}, which offers "{near}"' if here else f'pip install {KNOWN[kind, near]}, which offers "{near}"'
 
-    def _suspects(self) -> list[str]:
-        """Return the plugins of which nobody knows what they would offer."""
-        return [str(plugin) for plugin in self._unusable() if plugin.distribution not in KNOWN.values()]
+    def _suspects(self, name: str) -> list[str]:
+        """Return, in a few words, the plugins of which nobody knows what they would offer."""
+        unknown = [plugin for plugin in self._unusable() if plugin.distribution not in KNOWN.values()]
+        told = [str(plugin) for plugin in unknown if isinstance(plugin, Broken)]
+        blocked: dict[str, list[Blocked]] = {}
+        for plugin in unknown:
+            if isinstance(plugin, Blocked):
+                blocked.setdefault(plugin.by, []).append(plugin)
+        for by, some in blocked.items():
+            near = [one for one in some if name and name in normalized(f"{one.distribution}-{one.entry_point}")]
+            shown = near or some
+            if len(shown) > _FEW:
+                told.append(f"{len(some)} plugins are blocked by {by} (auxlearn plugins list)")
+            else:
+                told += [f"{one}: {_unblocked(one)}" for one in shown]
+        return told
 
     def _unusable(self) -> tuple[Broken | Blocked, ...]:
         return (*self.broken, *self.blocked)
@@ -177,12 +192,15 @@ class Registry:
                 yield Problem(what=str(broken), fix=broken.fix)
         for blocked in self.blocked:
             if {normalized(blocked.distribution), normalized(blocked.entry_point)} & expected:
-                yield Problem(
-                    what=str(blocked),
-                    fix=f"leave {blocked.distribution} out of {blocked.by}"
-                    if blocked.by != "AUXLEARN_PLUGINS"
-                    else f"add {blocked.distribution} to AUXLEARN_PLUGINS",
-                )
+                yield Problem(what=str(blocked), fix=_unblocked(blocked))
+
+
+def _unblocked(blocked: Blocked) -> str:
+    """Return how to use it after all; every list that names plugins is a variable or an option."""
+    listed = blocked.by == "AUXLEARN_PLUGINS"
+    return (
+        f"add {blocked.distribution} to {blocked.by}" if listed else f"leave {blocked.distribution} out of {blocked.by}"
+    )
 
 
 def _ambiguous(kind: Kind, name: str, offers: list[Found]) -> Problem:

@@ -39,16 +39,20 @@ BROKEN = {
     "missing": ("import no_such_module_anywhere", "failed to import: No module named 'no_such_module_anywhere'"),
     "syntax": ("def (", "failed to load: SyntaxError"),
     "exits": ("raise SystemExit(3)", "failed to load: SystemExit: 3"),
-    "misspelt": (plugin(hook="auxlearn_pretext_task"), "unknown hook 'auxlearn_pretext_task'"),
+    "misspelt": (plugin(hook="auxlearn_pretext_task"), 'has an unknown hook "auxlearn_pretext_task"'),
     "arguments": (plugin(arguments="config"), "auxlearn_balancers"),
     "empty": ("x = 1", "offers nothing"),
-    "raises": (plugin("raise KeyError('a')"), "failed to load: KeyError: 'a'"),
+    "raises": (plugin("raise KeyError('a')"), "failed to load: KeyError: 'a' ("),
     "none": (plugin("return None"), "returned None from `auxlearn_balancers`"),
     "text": (plugin("return 'fixed'"), "returned 'fixed' from `auxlearn_balancers`"),
     "single": (plugin("return Provider(name='a', summary='', build=print)"), "which should return a list of Provider"),
     "wrong": (plugin("return [3]"), "gave 3 from `auxlearn_balancers`"),
     "generator": (plugin("yield Provider(name='a', summary='', build=print); raise OSError('late')"), "OSError: late"),
-    "name": (plugin("return [Provider(name='No Name', summary='', build=print)]"), "ValueError"),
+    "name": (
+        plugin("return [Provider(name='No Name', summary='', build=print)]"),
+        "failed to load: ValueError: The name of a provider should be of lower case letters, digits, hyphens and "
+        "underscores, a letter first, found 'No Name'. (",
+    ),
     "twice": (
         plugin("return [Provider(name='a', summary='', build=print) for _ in range(2)]"),
         'offers the balancer "a" twice',
@@ -81,12 +85,36 @@ def test_a_broken_plugin_is_kept_with_its_reason_and_hides_no_other(install, onl
         ("missing", "pip install no_such_module_anywhere"),
         ("misspelt", "rename it to auxlearn_pretext_tasks"),
         ("arguments", "a hook takes no arguments"),
+        ("single", "yield it, or return [provider]"),
     ],
 )
 def test_a_broken_plugin_comes_with_a_way_to_mend_it(install, only, kind, fix):
     install("broken", BROKEN[kind][0])
     only("broken")
     assert discover().broken[0].fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("missing", 1), ("syntax", 1), ("exits", 1), ("raises", 6), ("generator", 6), ("name", 6)]
+)
+def test_what_a_plugin_raises_is_told_with_its_line(install, only, kind, line):
+    module = install("broken", BROKEN[kind][0])
+    only("broken")
+    assert discover().broken[0].reason.endswith(f"/{module}.py, line {line})")
+
+
+def test_what_a_library_raises_is_told_with_the_line_that_called_it(install, only):
+    module = install("broken", "import json\n\njson.loads('{')\n")
+    only("broken")
+    assert discover().broken[0].reason.endswith(f"/{module}.py, line 3)")
+
+
+def test_a_hook_that_is_like_no_other_comes_with_those_that_there_are(install, only):
+    install("broken", plugin(hook="something"))
+    only("broken")
+    (broken,) = discover().broken
+    assert broken.reason == 'has an unknown hook "something"'
+    assert broken.fix.startswith("the hooks are auxlearn_backbones, auxlearn_primary_tasks")
 
 
 PARAMS = {
@@ -141,6 +169,24 @@ def test_what_is_broken_or_blocked_may_have_offered_an_unknown_name(install, onl
     message = str(caught.value)
     assert 'one of these may offer it: plugin "first" (first 1.2) failed to import' in message
     assert 'plugin "second" (second 1.2) is blocked by --no-plugin' in message
+
+
+def test_many_plugins_that_are_blocked_are_counted(install, only):
+    for name in ("first", "second", "auxlearn-mytiny", "fourth"):
+        install(name)
+    only("first")
+    registry = discover()
+    with pytest.raises(PluginError, match="fix: one of these may offer it: ") as caught:
+        registry.find("pretext_task", "something")
+    (told,) = caught.value.problems
+    (count,) = re.findall(r"(\d+) plugins are blocked by AUXLEARN_PLUGINS \(auxlearn plugins list\)", told.fix)
+    assert int(count) >= 3
+    assert '"second"' not in told.fix
+    with pytest.raises(PluginError) as caught:
+        registry.find("pretext_task", "tiny")
+    told = caught.value.problems[0].fix
+    assert told.endswith("is blocked by AUXLEARN_PLUGINS: add auxlearn-mytiny to AUXLEARN_PLUGINS")
+    assert "second" not in told
 
 
 def test_the_plugin_that_should_offer_it_is_broken(install, only):
