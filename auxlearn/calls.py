@@ -6,18 +6,13 @@ is, whatever it was, and nobody downstream has to look at exceptions of stranger
 
 from __future__ import annotations
 
-# `signal.getsignal` makes an enum of what this one returns, which takes longer than all else here.
-import _signal  # type: ignore[import-not-found]
 import errno
 import os
-import signal
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +28,7 @@ from auxlearn.errors import (
     Problem,
     escape,
 )
+from auxlearn.settings import put_back, read_settings
 
 __all__ = [
     "Elsewhere",
@@ -42,7 +38,6 @@ __all__ = [
     "calling_any",
     "during",
     "environment_problem",
-    "keeping_settings",
 ]
 
 _LONGEST = 600
@@ -51,25 +46,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 # How the allocator for the CPU says it, which has no exception of its own.
 _NO_MEMORY = ("can't allocate memory", "not enough memory")
 
-_handler: Callable[[int], Any] = _signal.getsignal
-# Settings of the process that belong to the whole run: what reads each, and what puts it back.
-_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "the gradient mode": (torch.is_grad_enabled, torch._C._set_grad_enabled),
-    "deterministic algorithms": (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    "the precision of matrix products": (
-        torch._C._get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
-    "cuDNN's benchmark mode": (torch._C._get_cudnn_benchmark, torch._C._set_cudnn_benchmark),
-    "cuDNN's deterministic mode": (torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic),
-    "the handler of SIGINT": (partial(_handler, signal.SIGINT), partial(signal.signal, signal.SIGINT)),
-    "the handler of SIGTERM": (partial(_handler, signal.SIGTERM), partial(signal.signal, signal.SIGTERM)),
-}
 # Frames of these lead from the engine to a component: its own begin after them.
 _OURS = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (auxlearn, torch))
-_READ = tuple(read for read, _ in _SETTINGS.values())
 
 
 class Wrong(Exception):  # noqa: N818 (what is wrong, for `calling`, which knows with whom)
@@ -91,7 +69,7 @@ class calling:  # noqa: N801 (used as a function is)
     What is raised inside comes out as an `AuxlearnError` with `call` set: one that the component raised on purpose as
     it is, `Wrong` and everything else as a `PluginError` of which it is the cause. Memory and disks that are full are
     problems of the machine. Settings of the process are put back, and changing them is an error, as is writing into
-    tensors that others read too.
+    tensors that others read too. Most settings are of all threads: another thread should not change them meanwhile.
 
     Args:
         part: The section of the spec that the component belongs to.
@@ -115,12 +93,12 @@ class calling:  # noqa: N801 (used as a function is)
 
     def __enter__(self) -> None:
         self.versions = [tensor._version for tensor in self.kept]
-        self.settings = [read() for read in _READ]
+        self.settings = read_settings()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        changed = _put_back(self.settings)
+        changed = put_back(self.settings)
         if error is None:
             if changed:
                 error = Wrong(f"should leave {' and '.join(changed)} alone; fix: these belong to the whole run")
@@ -133,7 +111,7 @@ class calling:  # noqa: N801 (used as a function is)
             _place(error, call)
         elif isinstance(error, Wrong):
             raise _of(call, PluginError(Problem(what=f"{call} {error}", exit_code=3))) from None
-        elif isinstance(error, Exception | SystemExit):
+        elif not isinstance(error, KeyboardInterrupt):
             raise _translated(error, call) from error
 
 
@@ -182,18 +160,32 @@ def calling_any(sources: Mapping[str, object]) -> Iterator[None]:
     """
     try:
         yield
-    except AuxlearnError:
+    except (AuxlearnError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        first = next((frame for frame in frames if not frame.f_code.co_filename.startswith(_OURS)), None)
-        if first is None:
+    except BaseException as error:
+        call = _of_source(error, sources)
+        if call is None:
             raise
-        package = str(first.f_globals.get("__name__", "")).partition(".")[0]
-        owners = {type(source).__module__.partition(".")[0]: name for name, source in sources.items()}
-        if package not in owners:
-            raise
-        raise _translated(error, Call("data", owners[package], first.f_code.co_name)) from error
+        raise _translated(error, call) from error
+
+
+def _of_source(error: BaseException, sources: Mapping[str, object]) -> Call | None:
+    """Return the call of a data source in which `error` was raised, without a name if it may be of several."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = [frame for frame in frames if not frame.f_code.co_filename.startswith(_OURS)]
+    for frame in frames:
+        first = frame.f_code.co_varnames[:1]  # of a method: the object, whatever it calls it
+        for name, source in sources.items():
+            if first and source is not None and frame.f_locals.get(first[0]) is source:
+                return Call("data", name, frame.f_code.co_name)
+    if not frames:
+        return None
+    package = str(frames[0].f_globals.get("__name__", "")).partition(".")[0]
+    of_package = [name for name, source in sources.items() if type(source).__module__.partition(".")[0] == package]
+    if not of_package:
+        return None
+    method = frames[0].f_code.co_name
+    return Call("data", of_package[0], method) if len(of_package) == 1 else Call("a data source", "", method)
 
 
 def author_traceback(error: BaseException) -> str:
@@ -235,28 +227,8 @@ def during(what: str, ids: Tensor | None = None) -> Iterator[None]:
 def _rows(ids: Tensor | None) -> str:
     if ids is None:
         return ""
-    shown = ", ".join(map(str, ids[:_MOST_ROWS].tolist()))
-    return f", rows {shown}" + (", ..." if len(ids) > _MOST_ROWS else "")
-
-
-@contextmanager
-def keeping_settings() -> Iterator[None]:
-    """Put the settings of the process back after the block, for components that change them when they are made."""
-    before = [read() for read in _READ]
     try:
-        yield
-    finally:
-        _put_back(before)
-
-
-def _put_back(before: Sequence[Any]) -> list[str]:
-    """Put the settings back, and return the names of those that had changed."""
-    now = [read() for read in _READ]
-    if now == before:
-        return []
-    changed = []
-    for (name, (_, write)), old, new in zip(_SETTINGS.items(), before, now, strict=True):
-        if old != new:
-            write(old)
-            changed.append(name)
-    return changed
+        shown = ", ".join(map(str, ids[:_MOST_ROWS].tolist()))
+    except RuntimeError:  # a device that has failed gives nothing back
+        return ""
+    return f", rows {shown}" + (", ..." if len(ids) > _MOST_ROWS else "")

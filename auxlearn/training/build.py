@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
-from auxlearn.calls import environment_problem, keeping_settings
+from auxlearn.calls import environment_problem
 from auxlearn.data import DataContext, DataSource, InputShape, LabelCounts, TargetInfo
 from auxlearn.errors import AuxlearnError, DataError, PluginError, Problem
 from auxlearn.learning import BuildContext, Draws
 from auxlearn.learning.learner import Learner
+from auxlearn.settings import keeping_settings
 from auxlearn.spec.models import Choice, Spec
 
 __all__ = ["DataShape", "build_component", "build_learner", "build_other_source", "build_source"]
@@ -74,9 +76,15 @@ def build_component(choice: Choice, context: Any) -> Any:
             are paths of files.
         PluginError: If the plugin failed in any other way; it names the plugin and its distribution.
     """
+    with keeping_settings(), _as_problems(choice):
+        return choice.provider.build(choice.params, context)
+
+
+@contextmanager
+def _as_problems(choice: Choice) -> Iterator[None]:
+    """Tell whatever is raised inside as a problem of what `choice` builds."""
     try:
-        with keeping_settings():
-            return choice.provider.build(choice.params, context)
+        yield
     except DataError:
         raise
     except AuxlearnError as error:

@@ -1,5 +1,6 @@
 """What components return, and what they do to others, is looked at; each fault is told with its place."""
 
+import asyncio
 import signal
 
 import attrs
@@ -233,6 +234,22 @@ def test_writing_into_what_others_read(part, base, method, change, who):
         go(learner(**{part: changed(base, method, change)}))
 
 
+def rebinds(part):
+    def change(views, batch, draws):
+        mapping = getattr(batch, part)
+        mapping[next(iter(mapping))] = torch.zeros(8)
+        return views
+
+    return change
+
+
+@pytest.mark.parametrize("part", ["inputs", "targets"])
+@pytest.mark.parametrize("how", ["own", "clean", "shared"])
+def test_other_tensors_cannot_be_put_into_the_batch(how, part):
+    with pytest.raises(PluginError, match="pretext task a: `views` failed with TypeError: 'mappingproxy' object"):
+        go(learner(a=changed(TinyPretext, "views", rebinds(part)), view=how))
+
+
 SETTINGS = {
     "dtype": (lambda: torch.set_default_dtype(torch.float64), "the default dtype", torch.get_default_dtype),
     "threads": (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "number of threads", torch.get_num_threads),
@@ -244,7 +261,7 @@ SETTINGS = {
     ),
     "precision": (
         lambda: torch.set_float32_matmul_precision("medium"),
-        "precision of matrix products",
+        "precision of float32",
         torch.get_float32_matmul_precision,
     ),
     "benchmark": (
@@ -337,6 +354,9 @@ def test_a_true_allocation_that_fails_is_the_machines_fault():
 def test_what_ends_python_is_a_fault_but_the_keyboard_is_not():
     with pytest.raises(PluginError, match="`loss` failed with SystemExit: 0"):
         go(learner(a=changed(TinyPretext, "loss", raising(SystemExit(0)))))
+    for error in (GeneratorExit(), asyncio.CancelledError()):
+        with pytest.raises(PluginError, match=f"`loss` failed with {type(error).__name__}$"):
+            go(learner(a=changed(TinyPretext, "loss", raising(error))))
     with pytest.raises(KeyboardInterrupt):
         go(learner(a=changed(TinyPretext, "loss", raising(KeyboardInterrupt()))))
 
