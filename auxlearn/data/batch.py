@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -16,9 +17,15 @@ def _each(tensors: Mapping[str, Tensor], change: Callable[[Tensor], Tensor]) -> 
     return {name: change(tensor) for name, tensor in tensors.items()}
 
 
+def _read_only(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return tensors if isinstance(tensors, MappingProxyType) else MappingProxyType(tensors)
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class Batch:
     """Rows of a data set: what the network sees and what it should learn to say.
+
+    Several tasks are given the same batch, so its mappings are read-only; `attrs.evolve` makes another batch.
 
     Where the data has a second, unlabelled stream, its rows stand behind the labelled ones. `labelled` is then the
     number of the first, on the host, so that both are slices of fixed size; and what there is of targets, in
@@ -41,14 +48,19 @@ class Batch:
         [2, 0]
     """
 
-    inputs: Mapping[str, Tensor]
-    targets: Mapping[str, Tensor] = attrs.field(factory=dict)
-    present: Mapping[str, Tensor] = attrs.field(factory=dict)
+    inputs: Mapping[str, Tensor] = attrs.field(converter=_read_only)
+    targets: Mapping[str, Tensor] = attrs.field(factory=dict, converter=_read_only)
+    present: Mapping[str, Tensor] = attrs.field(factory=dict, converter=_read_only)
     ids: Tensor
     labelled: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make it again: what makes a mapping read-only cannot be pickled or copied."""
+        given = {"inputs": dict(self.inputs), "targets": dict(self.targets), "present": dict(self.present)}
+        return _again, ({**given, "ids": self.ids, "labelled": self.labelled},)
 
     @property
     def image(self) -> Tensor:
@@ -147,3 +159,7 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, from which copies to a GPU can overlap with work."""
         return self.map(Tensor.pin_memory)
+
+
+def _again(fields: Mapping[str, Any]) -> Batch:
+    return Batch(**fields)

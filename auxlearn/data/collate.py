@@ -6,7 +6,7 @@ and `ids`, each with the rows first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -40,6 +40,7 @@ class _Form:
     dtype: torch.dtype
     kind: str
     blank: Tensor  # what a row without it holds
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, declared: InputShape | TargetInfo) -> _Form:
@@ -48,7 +49,8 @@ class _Form:
             blank = torch.tensor(declared.mean or 0, dtype=dtype).expand([abs(n) for n in declared.shape])
             return cls(declared.shape, dtype, "input", blank)
         dtype = torch.int64 if declared.kind == "class" else torch.float32
-        return cls(declared.shape, dtype, declared.kind, torch.zeros(declared.shape, dtype=dtype))
+        classes = declared.names if declared.kind == "class" else ()
+        return cls(declared.shape, dtype, declared.kind, torch.zeros(declared.shape, dtype=dtype), classes)
 
     def hold(self, value: Any, shape: tuple[int, ...]) -> Tensor:
         """Return `value` in the column's dtype, after the check that it is what was declared."""
@@ -65,6 +67,17 @@ class _Form:
         if self.kind != "class" and tensor.dtype.is_floating_point and not _finite(tensor):
             raise _FormError("is not finite", "finite numbers")
         return tensor.to(self.dtype)
+
+    def strange(self, column: Tensor) -> Iterator[tuple[int, _FormError]]:
+        """Yield the rows of a column of classes that hold none of them, and what they hold."""
+        last = len(self.classes) - 1
+        if not self.classes or not column.numel() or (column.min() >= 0 and column.max() <= last):
+            return
+        allowed = escape(f"0 to {last} ({', '.join(self.classes)})", 120)
+        for row, value in enumerate(column):
+            wrong = value[(value < 0) | (value > last)]
+            if wrong.numel():
+                yield row, _FormError(f"is {int(wrong.flatten()[0])}", allowed)
 
 
 class Collate:
@@ -97,6 +110,7 @@ class Collate:
                 except _FormError as error:
                     problems.append(problem(names[row], f"`{name}` {error.what}", allowed=error.allowed))
             columns[key] = torch.stack(column)
+            problems += self._strange(key, columns[key], names)
         if problems:
             raise DataError(problems)
         self._require_inputs(columns, names)
@@ -105,6 +119,7 @@ class Collate:
     def whole(self, read: Mapping[str, Any], names: Sequence[str]) -> Columns:
         """Return the columns of what a data set's `__getitems__` returned: each modality and target, rows first."""
         columns: Columns = {}
+        problems: list[Problem] = []
         for key, form in self.forms.items():
             name = key.split("/", 1)[1]
             shape = (len(names), *form.shape)
@@ -116,9 +131,17 @@ class Collate:
             if not bool(mask.all()):
                 columns[f"present/{key}"] = mask.clone()
                 column = torch.where(mask.view(-1, *(1 for _ in form.shape)), column, form.blank)
+            problems += self._strange(key, column, names)
             columns[key] = column
+        if problems:
+            raise DataError(problems)
         self._require_inputs(columns, names)
         return columns
+
+    def _strange(self, key: str, column: Tensor, names: Sequence[str]) -> list[Problem]:
+        name = key.split("/", 1)[1]
+        found = self.forms[key].strange(column)
+        return [problem(names[row], f"`{name}` {error.what}", allowed=error.allowed) for row, error in found]
 
     def _require_inputs(self, columns: Columns, names: Sequence[str]) -> None:
         masks = [columns.get(f"present/{key}") for key in self.forms if key.startswith("inputs/")]

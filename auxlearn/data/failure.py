@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 from torch.utils.data import get_worker_info
 
-from auxlearn.calls import Elsewhere, environment_problem
+from auxlearn.calls import Elsewhere, Wrong, environment_problem
 from auxlearn.errors import (
     AuxlearnError,
     Call,
@@ -51,6 +51,8 @@ class Failure:
         """Return what it means that a data set raised `error` for a row called `where`."""
         if isinstance(error, AuxlearnError):
             return cls(error.problems, next((kind for kind in _KINDS if isinstance(error, kind)), DataError), call)
+        if isinstance(error, Wrong):
+            return cls((Problem(where=where, what=f"{call} {error}", exit_code=3),), PluginError, call)
         cause = error if get_worker_info() is None else Elsewhere.of(error)
         machine = environment_problem(error, str(call))
         if machine is not None:

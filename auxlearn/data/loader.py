@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, get_worker_info
 
+from auxlearn.calls import Wrong
 from auxlearn.data.batch import Batch
 from auxlearn.data.collate import Collate, Columns, join_streams, to_batch
 from auxlearn.data.failure import Failure
@@ -191,7 +192,9 @@ class _Reader(Dataset[Any]):
             columns = self._read(rows, indices, names)
         except _Rows as rows_failed:
             return rows_failed.failure
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return Failure.of(f"{names[0]} ...", error, Call(*self.component, "__getitems__"))
         return columns | {"ids": torch.tensor(indices)}
 
@@ -202,21 +205,35 @@ class _Reader(Dataset[Any]):
     def _read(self, rows: Sequence[Row], indices: list[int], names: Sequence[str]) -> Columns:
         whole = getattr(self.dataset, "__getitems__", None)
         if whole is None or isinstance(self.dataset, Subset):  # which has it even if what it is a part of has not
-            with _generators_restored():
-                return self.collate.items(self._each(rows, names), names)
-        read = whole(indices)
-        return self.collate.whole(read, names) if isinstance(read, Mapping) else self.collate.items(read, names)
 
-    def _each(self, rows: Sequence[Row], names: Sequence[str]) -> list[Mapping[str, Any]]:
-        """Return the items; the problems of all of them come together."""
+            def read_row(position: int) -> Any:
+                epoch, index = rows[position]
+                self._seed_globally("row", epoch, index)
+                return self.dataset[index]
+
+            with _generators_restored():
+                return self.collate.items(self._each(names, read_row, "__getitem__"), names)
+        read = whole(indices)
+        if isinstance(read, Mapping):
+            return self.collate.whole(read, names)
+        if not isinstance(read, Sequence) or isinstance(read, str):
+            raise Wrong(f"should return a mapping of columns or a list of mappings, it returned {_told(read)}")
+        return self.collate.items(self._each(names, read.__getitem__, "__getitems__"), names)
+
+    def _each(self, names: Sequence[str], read: Callable[[int], Any], method: str) -> list[Mapping[str, Any]]:
+        """Return the items that `read` gives by position; the problems of all of them come together."""
         items: list[Mapping[str, Any]] = []
         failures: list[Failure] = []
-        for position, (epoch, index) in enumerate(rows):
-            self._seed_globally("row", epoch, index)
+        for position in range(len(names)):
             try:
-                items.append(self.dataset[index])
-            except (Exception, SystemExit) as error:
-                failures.append(Failure.of(names[position], error, Call(*self.component, "__getitem__")))
+                item = read(position)
+                if not isinstance(item, Mapping):
+                    raise Wrong(f"should return a mapping, it returned {_told(item)}")
+                items.append(item)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                failures.append(Failure.of(names[position], error, Call(*self.component, method)))
         if failures:
             raise _Rows(Failure.joint(failures))
         return items
@@ -226,6 +243,10 @@ class _Reader(Dataset[Any]):
         torch.default_generator.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
+
+
+def _told(value: object) -> str:
+    return "None" if value is None else type(value).__name__
 
 
 class _TwoReaders(Dataset[Any]):

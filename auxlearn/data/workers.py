@@ -21,8 +21,8 @@ def lost_worker(error: RuntimeError) -> DataError | None:
     if "timed out" in text:
         what, fix = "gave no batch in time", "raise `data.timeout`, or look at the storage"
     else:
-        what = "was ended from outside, or by the system for lack of memory"
-        fix = "use fewer `data.workers`; 0 reads in the training process"
+        what = "was ended from outside, by the system for lack of memory, or by the code of the data source"
+        fix = "use fewer `data.workers`; with 0, which reads in the training process, the code says what it does"
     lost = DataError(problem("", f"a process that reads data {what} ({text})", fix=fix))
     lost.call = Call("data", "", "__getitem__")  # whatever the main process was at when it heard of it
     return lost

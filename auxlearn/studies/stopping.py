@@ -12,8 +12,8 @@ from types import FrameType
 __all__ = ["Stopped", "noting", "stopping"]
 
 
-class Stopped(BaseException):
-    """A signal asked to stop; like KeyboardInterrupt it is no Exception.
+class Stopped(KeyboardInterrupt):
+    """A signal asked to stop; nobody takes it for a failure of what it interrupted.
 
     Args:
         signal: Its number.

@@ -42,7 +42,7 @@ def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Return `value`, a tensor or mappings and attrs classes of them, with `change` applied to every tensor."""
     if isinstance(value, Tensor):
         return change(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: mapped(part, change) for key, part in value.items()}
     if attrs.has(type(value)):
         fields = {field.name: mapped(getattr(value, field.name), change) for field in attrs.fields(type(value))}

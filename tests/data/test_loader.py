@@ -201,6 +201,8 @@ def test_a_whole_batch_may_lack_a_target():
         ({"x": torch.zeros(4), "label": "07"}, "`label` is '07'"),
         ({"x": torch.zeros(4), "label": [1, 2]}, "`label` has shape"),
         ({"label": 1}, "the row has no input"),
+        ({"x": torch.zeros(4), "label": 7}, r"`label` is 7; allowed: 0 to 2 \(a, b, c\)"),
+        ({"x": torch.zeros(4), "label": -1}, r"`label` is -1; allowed: 0 to 2 \(a, b, c\)"),
     ],
 )
 def test_rows_that_are_not_as_declared_are_named(workers, item, message):
@@ -208,6 +210,53 @@ def test_rows_that_are_not_as_declared_are_named(workers, item, message):
     source = Source(Rows(4, lambda index: item if index == 2 else good))
     with pytest.raises(DataError, match=f"val/2: {message}"):
         list(eval_loader(source, "val", 4, workers=workers))
+
+
+class Listed(Rows):
+    """Rows that are read together, as a list."""
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("rows", "method"), [(Rows, "__getitem__"), (Listed, "__getitems__")])
+@pytest.mark.parametrize(("item", "told"), [(None, "None"), ((torch.zeros(4), 0), "tuple")])
+def test_an_item_that_is_no_mapping_is_named(workers, rows, method, item, told):
+    source = Source(rows(4, lambda index: item if index == 2 else {"x": torch.zeros(4), "label": 0}))
+    message = f"^val/2: data source: `{method}` should return a mapping, it returned {told}$"
+    with pytest.raises(PluginError, match=message) as caught:
+        list(eval_loader(source, "val", 4, workers=workers))
+    assert caught.value.call == Call("data", "", method)
+
+
+@pytest.mark.parametrize(("read", "told"), [(None, "None"), (3, "int")])
+def test_what_is_read_together_is_no_number(read, told):
+    rows = Whole(4)
+    rows.__class__ = type("Bare", (Whole,), {"__getitems__": lambda self, indices: read})
+    message = f"`__getitems__` should return a mapping of columns or a list of mappings, it returned {told}"
+    with pytest.raises(PluginError, match=message):
+        list(eval_loader(Source(rows), "val", 4))
+
+
+def test_classes_read_together_are_in_range_where_there_are_any():
+    def read(labels, given):
+        rows = Whole(4)
+        columns = {
+            "x": torch.zeros(4, 4),
+            "label": torch.tensor(labels),
+            "present": {"targets/label": torch.tensor(given)},
+        }
+        rows.__class__ = type("Bare", (Whole,), {"__getitems__": lambda self, indices: columns})
+        return next(iter(eval_loader(Source(rows), "val", 4)))
+
+    assert read([0, 1, 2, -9], [True, True, True, False]).targets["label"].tolist() == [0, 1, 2, 0]
+    with pytest.raises(DataError) as caught:
+        read([3, 1, -1, 0], [True] * 4)
+    assert [(one.where, one.what) for one in caught.value.problems] == [
+        ("val/0", "`label` is 3"),
+        ("val/2", "`label` is -1"),
+    ]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -228,6 +277,7 @@ def test_a_mistake_in_a_data_set_names_the_row_and_keeps_the_traceback(workers):
     [
         (FileNotFoundError(2, "gone"), DataError, "val/1: .* failed with FileNotFoundError"),
         (SystemExit(0), PluginError, "val/1: .* failed with SystemExit: 0"),
+        (GeneratorExit(), PluginError, "val/1: .* failed with GeneratorExit"),
         (OSError(errno.ENOSPC, "full"), EnvironmentProblem, "the disk is full"),
         (MemoryError(), EnvironmentProblem, "out of memory"),
         (PluginError("bad"), PluginError, "bad"),
@@ -264,7 +314,7 @@ def kill(index):
 
 def test_a_killed_worker_is_told_soon():
     begin = time.monotonic()
-    with pytest.raises(DataError, match="was ended from outside") as caught:
+    with pytest.raises(DataError, match="was ended from outside, .* or by the code of the data source") as caught:
         list(eval_loader(Source(Rows(8, kill)), "val", 4, workers=2))
     assert time.monotonic() - begin < 30
     assert caught.value.problems[0].where.startswith("val, rows val/")

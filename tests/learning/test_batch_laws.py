@@ -1,5 +1,9 @@
 """`Batch`: taking, splitting and moving rows keeps what belongs together together."""
 
+import copy
+import pickle
+
+import attrs
 import pytest
 import torch
 from hypothesis import given
@@ -137,3 +141,18 @@ def test_image_is_for_batches_of_images_only():
     assert alone.image is batch.inputs["image"]
     with pytest.raises(ValueError, match=r"found \['audio'\]"):
         _ = Batch(inputs={"audio": batch.inputs["audio"]}, ids=batch.ids).image
+
+
+@pytest.mark.parametrize("part", ["inputs", "targets", "present"])
+def test_nobody_can_put_other_tensors_into_a_batch(part):
+    batch = make(4)
+    for one in (batch, batch.take(slice(0, 2)), batch.split(2)[1], attrs.evolve(batch, labelled=None)):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            getattr(one, part)["kind"] = torch.zeros(4)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda batch: pickle.loads(pickle.dumps(batch))])
+def test_a_batch_can_be_copied_and_sent(again):
+    batch = make(4)
+    assert same(again(batch), batch)
+    assert again(attrs.evolve(batch, labelled=4)).labelled == 4
