@@ -71,7 +71,7 @@ def compare(
         ...     "data": {"type": "tiny"},
         ...     "backbone": {"type": "tiny"},
         ...     "primary": {"kind": {"type": "tiny"}},
-        ...     "train": {"epochs": 1},
+        ...     "train": {"epochs": 1, "batch_size": 16},
         ... }
         >>> other = {**spec, "name": "turned", "pretext": {"turned": {"type": "tiny"}}}
         >>> runs = [

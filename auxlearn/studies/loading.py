@@ -103,7 +103,7 @@ def load_study(
         >>> try:
         ...     load_study({"auxlearn_study": 1, "arms": {"plain": {"trian.epochs": 3}}, "base": {}}, (), discover())
         ... except SpecError as error:
-        ...     print(error.problems[-1].where, error.problems[-1].meant)
+        ...     print(error.problems[0].where, error.problems[0].meant)
         /arms/plain/trian.epochs train
     """
     document = read(source)

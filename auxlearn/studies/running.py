@@ -94,7 +94,7 @@ def study(
         ...             "data": {"type": "tiny"},
         ...             "backbone": {"type": "tiny"},
         ...             "primary": {"kind": {"type": "tiny"}},
-        ...             "train": {"epochs": 1},
+        ...             "train": {"epochs": 1, "batch_size": 16},
         ...         },
         ...         "arms": {"supervised": {}, "turned": {"pretext": {"turned": {"type": "tiny"}}}},
         ...         "seeds": [0, 1],
