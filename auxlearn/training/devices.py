@@ -97,6 +97,11 @@ class FabricGather:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
 
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return self._fabric.world_size
+
     def __call__(self, tensor: Tensor, *, grad: bool = False) -> Tensor:
         """Return the rows of all processes, in rank order; every process has equally many."""
         tensor = tensor if grad else tensor.detach()

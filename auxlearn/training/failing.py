@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import attrs
-import torch
 
 from auxlearn.calls import environment_problem
 from auxlearn.errors import AuxlearnError, Call, DistributedError, PluginError, Problem, escape
 from auxlearn.spec.models import Choice
 from auxlearn.training.folder import RunFolder
-from auxlearn.training.guard import Trial, apart
+from auxlearn.training.guard import Trial, apart, slopes
 
 __all__ = ["backward_failure", "naming_plugins", "way_on"]
 
@@ -55,16 +54,16 @@ def backward_failure(error: Exception, trial: Trial) -> AuxlearnError | None:
 
     Where there is one process, every loss is computed once more on its own, to find the one whose gradient fails.
     """
-    if torch.distributed.is_initialized():
-        what = f"the backward pass failed, here or in another process: {type(error).__name__}: {escape(error, 400)}"
-        return DistributedError(Problem(what=what, exit_code=7))
     problem = environment_problem(error, "the backward pass")
     if problem is not None:
         return problem
+    if trial.gather.world_size > 1:
+        what = f"the backward pass failed, here or in another process: {type(error).__name__}: {escape(error, 400)}"
+        return DistributedError(Problem(what=what, exit_code=7))
     parameters = [p for p in trial.learner.parameters() if p.requires_grad]
     for ask, loss in apart(trial):
         try:
-            torch.autograd.grad(loss, parameters, allow_unused=True)
+            slopes(loss, parameters)
         except Exception as again:
             call = Call(ask.key.role, ask.key.task, "loss")
             what = f"{call} has a gradient that failed with {type(again).__name__}: {escape(again, 400)}"

@@ -9,12 +9,13 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from auxlearn.learning.context import Gather, LossKey
+from auxlearn.learning.context import LossKey
 from auxlearn.learning.learner import Learner
 from auxlearn.learning.plan import Ask, Group, Plan, Run, Scales
 from auxlearn.learning.statistics import batch_norms
+from auxlearn.training.devices import FabricGather
 
-__all__ = ["Guard", "Trial", "apart", "clipped_together", "find_culprits", "gradient_norm"]
+__all__ = ["Guard", "Trial", "apart", "clipped_together", "find_culprits", "gradient_norm", "slopes"]
 
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
@@ -63,7 +64,7 @@ class Trial:
     learner: Learner
     plans: tuple[Plan, ...]
     scales: Scales
-    gather: Gather
+    gather: FabricGather
 
 
 def find_culprits(trial: Trial) -> dict[LossKey, str]:
@@ -75,14 +76,20 @@ def find_culprits(trial: Trial) -> dict[LossKey, str]:
     parameters = [p for p in trial.learner.parameters() if p.requires_grad]
     found: dict[LossKey, str] = {}
     for ask, found_loss in apart(trial):
-        gradients = torch.autograd.grad(found_loss, parameters, allow_unused=True)
-        norm = gradient_norm([g.detach() for g in gradients if g is not None])
+        norm = gradient_norm([g.detach() for g in slopes(found_loss, parameters)])
         loss, slope = trial.gather(torch.stack([found_loss, norm.to(found_loss)]).unsqueeze(0)).sum(0).tolist()
         if not math.isfinite(loss):
             found[ask.key] = f"loss is {loss}"
         elif not math.isfinite(slope):
             found[ask.key] = f"loss is {loss:g}, its gradient is not finite"
     return found
+
+
+def slopes(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Return the gradients of `loss` on those of `parameters` that it reaches; none if it has no graph."""
+    if not loss.requires_grad or not parameters:
+        return []
+    return [g for g in torch.autograd.grad(loss, parameters, allow_unused=True) if g is not None]
 
 
 def apart(trial: Trial) -> Iterator[tuple[Ask, Tensor]]:

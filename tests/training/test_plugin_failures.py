@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,12 +15,15 @@ from PIL import Image
 
 import auxlearn
 from auxlearn import Learner, Trainer
-from auxlearn.calls import Elsewhere, calling
-from auxlearn.errors import Call, DataError, DistributedError, EnvironmentProblem, PluginError
+from auxlearn.calls import Elsewhere, calling, calling_any
+from auxlearn.errors import Call, DataError, DistributedError, DivergedError, EnvironmentProblem, PluginError
+from auxlearn.learning import TaskResult
 from auxlearn.spec import load_spec
 from auxlearn.testing import plugin
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
 from auxlearn.training.devices import FabricGather
+from auxlearn.training.failing import backward_failure
+from auxlearn.training.guard import Trial
 from auxlearn.training.progress import Silent
 from auxlearn.training.session import prepare_data, rehearse
 
@@ -140,6 +144,35 @@ def test_the_methods_of_a_source_are_named_before_the_run(broken):
     assert "data source (faulty of hostile 1.2): `fingerprint` failed with ValueError: boom" in str(caught.value)
 
 
+class Rows(hostile.Source):
+    """A source whose labels cannot be read, by a method of its own or a function of its package."""
+
+    def labels(self, split, target):
+        raise ValueError("boom")
+
+
+def helper():
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize("which", ["", "unlabelled"])
+def test_the_source_that_fails_is_named_and_not_one_of_the_same_package(which):
+    sources = {"": Rows(), "unlabelled": Rows()}
+    with pytest.raises(PluginError) as caught, calling_any(sources):
+        sources[which].labels("train", "kind")
+    assert caught.value.call == Call("data", which, "labels")
+
+
+def test_no_source_is_named_where_it_may_be_either():
+    def told(**sources):
+        with pytest.raises(PluginError) as caught, calling_any(sources):
+            helper()
+        return str(caught.value).partition(": `")[0]
+
+    assert told(first=Rows(), second=Rows()) == "a data source"
+    assert told(first=Rows(), second=None) == "data source first"
+
+
 def test_full_memory_is_the_machines_fault(tmp_path, broken):
     broken("pretext loss 5 OutOfMemoryError")
     with pytest.raises(EnvironmentProblem) as caught:
@@ -236,6 +269,77 @@ def test_a_gradient_that_fails_names_the_task():
     )
     assert lines[1] == "at step 0, rows 0, 1, 2, 3, 4, 5, 6, 7"
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+class Constant(TinyPrimary):
+    """A loss with nothing to learn from where the backbone is frozen."""
+
+    def loss(self, features, batch, step):
+        return TaskResult(loss=features.only.pooled.square().sum())
+
+
+class RaisesBackward(torch.autograd.Function):
+    """Fails in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, loss, error):
+        ctx.error = error
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx, _):
+        raise ctx.error
+
+
+class FailsBackward(TinyPretext):
+    """Its gradient fails with an error."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def loss(self, features, views, step):
+        return TaskResult(loss=RaisesBackward.apply(super().loss(features, views, step).loss, self.error))
+
+
+class NotANumber(TinyPretext):
+    def loss(self, features, views, step):
+        return TaskResult(loss=super().loss(features, views, step).loss * float("nan"))
+
+
+def step_of(task, primary=None, **more):
+    """Take a step of a training by hand."""
+    learner = Learner(TinyBackbone(), primary={"kind": primary or TinyPrimary()}, pretext={"a": task}, **more)
+    Trainer(learner, torch.optim.SGD(learner.parameters(), lr=0.1)).step(tiny_batch())
+
+
+def test_a_loss_without_a_graph_hides_no_culprit_and_takes_no_blame():
+    with pytest.raises(DivergedError, match=r"not finite \(a@a: loss is nan; all losses"):
+        step_of(NotANumber(), Constant(), freeze_backbone=True)
+    with pytest.raises(PluginError, match="pretext task a: `loss` has a gradient that failed with KeyError"):
+        step_of(FailsBackward(KeyError("boom")), Constant(), freeze_backbone=True)
+
+
+@pytest.fixture
+def process_group():
+    """A program that has processes of its own, of which the training knows nothing."""
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_a_training_in_one_process_of_many_names_the_task(process_group):
+    with pytest.raises(PluginError, match="pretext task a: `loss` has a gradient that failed with ValueError: mine"):
+        step_of(FailsBackward(ValueError("mine")))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(torch.OutOfMemoryError("2 GiB"), EnvironmentProblem), (RuntimeError("x"), DistributedError)]
+)
+def test_a_backward_pass_of_several_processes_that_fails(error, kind):
+    learner = Learner(TinyBackbone(), primary={"kind": TinyPrimary()})
+    trial = Trial(learner, (), {}, FabricGather(SimpleNamespace(world_size=2)))
+    assert type(backward_failure(error, trial)) is kind
 
 
 def test_another_process_that_is_gone_is_not_the_fault_of_the_task_that_asks_for_its_rows(monkeypatch):
