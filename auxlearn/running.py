@@ -148,12 +148,16 @@ def _best(fit: Fit) -> dict[str, Any]:
 
 def _modes(fit: Fit) -> dict[str, str]:
     """Return for each metric of the primary tasks whether more (`max`) or less (`min`) of it is better."""
+    from auxlearn.calls import calling
+    from auxlearn.training.failing import naming_plugins
+
     tasks: Any = fit.trainer.learner.primary.items()
-    return {
-        f"{name}/{metric}": "min" if one.higher_is_better is False else "max"
-        for name, task in tasks
-        for metric, one in task.metrics().items()
-    }
+    modes: dict[str, str] = {}
+    for name, task in tasks:
+        with naming_plugins(fit.choices), calling("primary", name, "metrics"):
+            for metric, one in task.metrics().items():
+                modes[f"{name}/{metric}"] = "min" if one.higher_is_better is False else "max"
+    return modes
 
 
 @contextlib.contextmanager
@@ -165,11 +169,18 @@ def working(folder: RunFolder, *, first: bool) -> Iterator[None]:
     folder.lock()
     try:
         yield
-    except AuxlearnError as error:
-        before = folder.read("status.json", missing={})
-        if before.get("state") != "interrupted":
-            stages = {name: before[name] for name in ("stage", "stages") if name in before}
-            folder.status("failed", **stages, error=str(error))
+    except BaseException as error:
+        with contextlib.suppress(AuxlearnError):  # what the disk says now is less than what ended the run
+            _note_failure(folder, error)
         raise
     finally:
         folder.unlock()
+
+
+def _note_failure(folder: RunFolder, error: BaseException) -> None:
+    before = folder.read("status.json", missing={})
+    if before.get("state") != "interrupted":
+        kept = {name: before[name] for name in ("stage", "stages", "step", "of", "best", "value") if name in before}
+        last = {} if "stages" in kept else {"last": next(reversed(folder.checkpoints.steps()), None)}
+        said = str(error) if isinstance(error, AuxlearnError) else f"{type(error).__name__}: {error}"
+        folder.status("failed", **kept, **last, error=said)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # `signal.getsignal` makes an enum of what this one returns, which takes longer than all else here.
 import _signal  # type: ignore[import-not-found]
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,13 @@ def _write_fp32(old: tuple[str, ...]) -> None:
             _set_fp32(backend, operation, value)
 
 
+def _read_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
+
+
 # What reads each, and what puts it back.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
@@ -58,6 +66,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the precision of float32": (_read_fp32, _write_fp32),
     "cuDNN's benchmark mode": (torch._C._get_cudnn_benchmark, torch._C._set_cudnn_benchmark),
     "cuDNN's deterministic mode": (torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic),
+    "the working folder": (_read_folder, os.chdir),
 }
 # Only the main thread may set these.
 _SIGNALS = {
@@ -86,7 +95,7 @@ def put_back(before: Sequence[Any]) -> list[str]:
         return []
     changed = []
     for (name, (_, write)), old, new in zip(_ALL.items(), before, now, strict=False):
-        if old != new and old is not None:  # a handler that is None is not Python's, and cannot be put back
+        if old != new and old is not None:  # a handler that is None is not Python's: there is nothing to put back
             write(old)
             changed.append(name)
     return changed

@@ -26,6 +26,7 @@ from auxlearn.data.source import DataSource
 from auxlearn.data.workers import lost_worker, watch_workers
 from auxlearn.errors import Call, DataError
 from auxlearn.seeds import derive_seed
+from auxlearn.settings import keeping_settings
 
 __all__ = ["UNLABELLED", "Loader", "eval_loader", "train_loader"]
 
@@ -34,11 +35,7 @@ UNLABELLED = "unlabelled"
 
 
 class _Rows(Exception):  # noqa: N818 (a way out of a loop)
-    """Rows that cannot be read."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure)
-        self.failure = failure
+    """Rows that cannot be read: a failure is its argument."""
 
 
 class Loader:
@@ -191,7 +188,8 @@ class _Reader(Dataset[Any]):
         try:
             columns = self._read(rows, indices, names)
         except _Rows as rows_failed:
-            return rows_failed.failure
+            failure: Failure = rows_failed.args[0]
+            return failure
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -202,6 +200,7 @@ class _Reader(Dataset[Any]):
         """Return what the rows are called."""
         return _Names(self.name, self.split, [index for _, index in rows])
 
+    @keeping_settings()
     def _read(self, rows: Sequence[Row], indices: list[int], names: Sequence[str]) -> Columns:
         whole = getattr(self.dataset, "__getitems__", None)
         if whole is None or isinstance(self.dataset, Subset):  # which has it even if what it is a part of has not

@@ -66,7 +66,7 @@ class Selection:
         if self.monitor is None:
             return False
         value = self._find(scored)
-        if math.isnan(value) or (self.value is not None and not self._is_better(value, self.value)):
+        if not math.isfinite(value) or (self.value is not None and not self._is_better(value, self.value)):
             self.waited += 1
             return False
         self.step, self.value, self.waited = step, value, 0

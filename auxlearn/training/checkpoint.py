@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ __all__ = ["Checkpoints", "Snapshot", "write_atomically"]
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 _CHECKSUMS = "checksums.json"
+_NUMBER = "$number"
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -93,7 +95,7 @@ class Checkpoints:
         contents = {
             "model.safetensors": save_tensors(_plain(snapshot.model)),
             "optimizer.safetensors": save_tensors(_plain(snapshot.optimizer)),
-            "state.json": json.dumps(snapshot.state, allow_nan=False, indent=1).encode(),
+            "state.json": json.dumps(_strict(snapshot.state), allow_nan=False, indent=1).encode(),
         }
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         contents[_CHECKSUMS] = json.dumps(sums, indent=1).encode()
@@ -126,7 +128,7 @@ class Checkpoints:
         return Snapshot(
             model=load_tensors(contents["model.safetensors"]),
             optimizer=load_tensors(contents["optimizer.safetensors"]),
-            state=json.loads(contents["state.json"]),
+            state=json.loads(contents["state.json"], object_hook=_number),
         )
 
     def load_last(self) -> tuple[int, Snapshot, list[str]]:
@@ -161,6 +163,20 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise CheckpointError(Problem(where=str(folder / _CHECKSUMS), what=f"cannot be read: {error}")) from None
         return sums if isinstance(sums, dict) else {}
+
+
+def _strict(value: Any) -> Any:
+    """Return `value` with what stands for numbers that are not finite, which strict JSON lacks."""
+    if isinstance(value, Mapping):
+        return {name: _strict(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(part) for part in value]
+    return {_NUMBER: repr(float(value))} if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(found: dict[str, Any]) -> Any:
+    """Return an object of JSON, or the number that it stands for."""
+    return float(found[_NUMBER]) if found.keys() == {_NUMBER} else found
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

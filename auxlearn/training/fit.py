@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -118,6 +118,13 @@ class Fit:
                     self._step(batches)
                     self._after_step()
                     self._stop_if(request)
+        except Interrupted:
+            raise
+        except BaseException:
+            if self.is_first:  # how far it was when it failed
+                with suppress(EnvironmentProblem):
+                    self.folder.status("training", step=self.trainer.steps, of=self.total, **self._choice())
+            raise
         finally:
             self.reporter.stop()
 

@@ -126,6 +126,16 @@ def test_the_generators_of_the_training_process_are_left_alone():
     assert draws() == expected
 
 
+def test_the_working_folder_is_left_alone():
+    def read(index):
+        os.chdir("/")
+        return {"x": torch.zeros(4)}
+
+    before = os.getcwd()
+    assert len(list(eval_loader(Source(Rows(4, read)), "val", 2))) == 2
+    assert os.getcwd() == before
+
+
 def test_torch_s_subset_is_read_row_by_row():
     source, part = Source(Rows(7)), Source(Subset(Rows(7), range(7)))
     for one, other in zip(*(first(train_loader(s, Order(7, 3, seed=1)), 3) for s in (source, part)), strict=True):

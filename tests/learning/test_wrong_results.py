@@ -1,6 +1,7 @@
 """What components return, and what they do to others, is looked at; each fault is told with its place."""
 
 import asyncio
+import os
 import signal
 
 import attrs
@@ -251,6 +252,7 @@ def test_other_tensors_cannot_be_put_into_the_batch(how, part):
 
 
 SETTINGS = {
+    "folder": (lambda: os.chdir("/"), "the working folder", os.getcwd),
     "dtype": (lambda: torch.set_default_dtype(torch.float64), "the default dtype", torch.get_default_dtype),
     "threads": (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "number of threads", torch.get_num_threads),
     "gradients": (lambda: torch.set_grad_enabled(not torch.is_grad_enabled()), "gradient mode", torch.is_grad_enabled),

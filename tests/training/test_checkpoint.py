@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
         "optimizer.safetensors",
         "state.json",
     ]
+
+
+def test_numbers_that_are_not_finite_come_back_from_strict_json(tmp_path: Path) -> None:
+    state = {"sums": {"a": float("nan"), "b": float("inf")}, "list": [float("-inf"), 1.5, "nan", None], "n": {}}
+    path = Checkpoints(tmp_path).save(1, Snapshot(model={}, optimizer={}, state=state))
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    json.loads((path / "state.json").read_bytes(), parse_constant=refuse)
+    assert repr(Checkpoints(tmp_path).load(1).state) == repr(state)
 
 
 def test_prune_keeps_what_it_is_told_and_removes_the_litter_of_crashes(tmp_path: Path) -> None:

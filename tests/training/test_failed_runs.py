@@ -1,0 +1,90 @@
+"""What a run that fails leaves behind, whoever failed; and metrics that are not finite, which end no run."""
+
+import itertools
+import json
+import shutil
+
+import attrs
+import pytest
+import torch
+
+import auxlearn
+from auxlearn.evaluation import Selection
+from auxlearn.spec.models import Monitor
+from auxlearn.testing import plugin
+from auxlearn.testing.fakes import TinyPretext
+from auxlearn.training.fit import Fit
+
+SPEC = {
+    "auxlearn": 1,
+    "name": "tiny",
+    "data": {"type": "tiny"},
+    "backbone": {"type": "tiny"},
+    "primary": {"kind": {"type": "tiny"}},
+    "pretext": {"flip": {"type": "tiny", "view": "own"}},
+    "train": {"steps": 10, "batch_size": 10},
+    "checkpoint": {"every_steps": 2, "keep_last": 9},
+    "evaluate": {"every_epochs": 1},
+    "log": {"every_steps": 5},
+}
+
+
+def status(folder):
+    return json.loads((folder / "status.json").read_text())
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("engine"), GeneratorExit(), KeyboardInterrupt()])
+def test_a_failure_of_any_kind_is_noted_with_how_far_the_run_was(tmp_path, monkeypatch, error):
+    steps, whole = itertools.count(1), Fit._after_step
+
+    def fails(self):
+        if next(steps) == 8:
+            raise error
+        whole(self)
+
+    monkeypatch.setattr(Fit, "_after_step", fails)
+    with pytest.raises(type(error)):
+        auxlearn.run(SPEC, out=tmp_path / "run", plugins=[plugin])
+    found = status(tmp_path / "run")
+    assert (found["state"], found["error"]) == ("failed", f"{type(error).__name__}: {error}")
+    assert (found["step"], found["of"], found["last"]) == (8, 10, 6)
+    assert found["best"] in (None, 2, 4, 5, 6)
+    assert "value" in found
+
+
+def odd(monkeypatch):
+    """Let a metric of the pretext task be no number at two steps."""
+    whole = TinyPretext.loss
+    strange = {1: float("nan"), 6: float("inf")}
+
+    def loss(self, features, views, step):
+        return attrs.evolve(
+            whole(self, features, views, step), metrics={"odd": torch.tensor(strange.get(step.step, 0.5))}
+        )
+
+    monkeypatch.setattr(TinyPretext, "loss", loss)
+
+
+def test_a_metric_that_is_not_finite_is_null_and_survives_a_checkpoint(tmp_path, monkeypatch):
+    odd(monkeypatch)
+    auxlearn.run(SPEC, out=tmp_path / "run", plugins=[plugin])
+    lines = (tmp_path / "run/metrics.jsonl").read_text()
+    assert [
+        next(value for name, value in line.items() if name.endswith("/odd"))
+        for line in map(json.loads, lines.splitlines())
+        if line["kind"] == "train"
+    ] == [None, None]
+    for step in ("8", "10"):
+        shutil.rmtree(tmp_path / "run/checkpoints" / step)
+    auxlearn.resume(tmp_path / "run", plugins=[plugin])
+    assert (tmp_path / "run/metrics.jsonl").read_text() == lines
+
+
+def test_a_score_that_is_not_finite_is_never_the_best():
+    best = Selection(monitor=Monitor(metric="a"))
+    assert [best.take(step, {"a": value}) for step, value in enumerate((float("inf"), 0.5, float("nan"), 0.6))] == [
+        False,
+        True,
+        False,
+        True,
+    ]
