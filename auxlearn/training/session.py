@@ -15,7 +15,7 @@ from auxlearn.errors import SpecError
 from auxlearn.evaluation import Selection
 from auxlearn.evaluation.selection import default_monitor
 from auxlearn.learning.learner import Learner
-from auxlearn.spec.models import Spec
+from auxlearn.spec.models import Arrangement, Ramp, Spec
 from auxlearn.training.build import DataShape, build_component, build_learner, build_other_source, build_source
 from auxlearn.training.devices import make_fabric
 from auxlearn.training.failing import naming_plugins
@@ -171,11 +171,12 @@ def rehearse(spec: Spec, data: Prepared, earlier: Mapping[str, Weights] | None =
         data, batch_size=spec.train.batch_size, by=spec.train.epoch, world=spec.train.devices * spec.train.nodes
     )
     banks = feed.banks(spec.evaluate.knn)
-    spec = attrs.evolve(spec, train=attrs.evolve(spec.train, compile=False))
+    pretext = {name: attrs.evolve(one, keys=_always(one.keys)) for name, one in spec.pretext.items()}
+    spec = attrs.evolve(spec, train=attrs.evolve(spec.train, compile=False), pretext=pretext)
     trainer = make_trainer(spec, build_learner(spec, shape_of(data)), feed, fabric)
     _rehearse_start(trainer, spec, earlier or {})
     with naming_plugins(spec.choices), during("in the trial before the run, of which nothing was written"):
-        trainer.step(next(iter(feed.train(0))), epoch=_latest_start(spec))
+        trainer.step(next(iter(feed.train(0))))
         few = {target: attrs.evolve(bank, rows=bank.rows[: feed.batch_size]) for target, bank in banks.items()}
         near = trainer.remember(feed.remembered(few, None), few) if few else None
         scored: dict[str, Any] = {}
@@ -200,6 +201,7 @@ def _rehearse_start(trainer: Trainer, spec: Spec, earlier: Mapping[str, Weights]
             raise SpecError(problems)
 
 
-def _latest_start(spec: Spec) -> float:
-    """Return an epoch in which every pretext task is computed."""
-    return float(max((one.keys.start_epoch for one in spec.pretext.values()), default=0))
+def _always(how: Arrangement) -> Arrangement:
+    """Return the arrangement with the task computed in every step, unless its weight is always 0."""
+    weight = max(how.weight.start, how.weight.end) if isinstance(how.weight, Ramp) else how.weight
+    return attrs.evolve(how, every=1, start_epoch=0, weight=weight)

@@ -201,6 +201,37 @@ def test_the_trial_before_a_run_names_the_plugin_too(tmp_path, broken):
     assert not (tmp_path / "run").exists()
 
 
+ARRANGED = {
+    "a ramp": {"weight": {"start": 0.0, "end": 1.0, "until": 2}},
+    "a ramp that ends": {"weight": {"start": 1.0, "end": 0.0, "until": 2}, "start_epoch": 1},
+    "late": {"start_epoch": 3, "every": 7},
+}
+
+
+@pytest.mark.parametrize("arranged", ARRANGED.values(), ids=ARRANGED)
+def test_the_trial_before_a_run_computes_tasks_that_begin_later(broken, arranged):
+    broken("pretext loss 1")
+    spec = load_spec({**SPEC, "pretext": {"flip": SPEC["pretext"]["flip"] | arranged}}, plugins=[plugin, hostile])
+    with pytest.raises(PluginError, match="pretext task flip .*: `loss` failed with ValueError: boom"):
+        rehearse(spec, prepare_data(spec))
+
+
+@pytest.mark.parametrize("weight", [0.0, {"start": 0.0, "end": 0.0}])
+def test_the_trial_before_a_run_leaves_out_what_is_never_computed(broken, weight):
+    broken("pretext loss 1")
+    pretext = {"flip": SPEC["pretext"]["flip"] | {"weight": weight}}
+    spec = load_spec({**SPEC, "pretext": pretext}, plugins=[plugin, hostile])
+    rehearse(spec, prepare_data(spec))
+
+
+def test_metrics_that_fail_at_the_end_of_a_run_name_the_plugin(tmp_path, broken):
+    broken("primary metrics 5")
+    with pytest.raises(PluginError, match=r"primary task kind \(faulty of hostile 1.2\): `metrics` failed with ValueError"):
+        run(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+    assert (tmp_path / "run" / "checkpoints" / "10").is_dir()
+
+
 def test_a_run_that_failed_goes_on_as_if_nothing_had_been(tmp_path, broken):
     broken("pretext loss 6")
     with pytest.raises(PluginError):
