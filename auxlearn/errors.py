@@ -38,7 +38,7 @@ _LONGEST = 80
 _LONGEST_PROBLEM = 4000
 _MOST_PROBLEMS = 20
 # Packages whose frames lead from the engine to a plugin.
-_CALLERS = {"auxlearn", "pluggy", "importlib"}
+_CALLERS = {"auxlearn", "pluggy", "importlib", "contextlib", "torch", "hypothesis"}
 
 
 def escape(text: object, longest: int = _LONGEST) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import attrs
 
-from auxlearn.errors import PluginError, Problem, SpecError, nearest
+from auxlearn.errors import PluginError, Problem, SpecError, nearest, place_of
 from auxlearn.registry import Found, Kind, Provider, discover
 from auxlearn.spec.schema import params_schema
 from auxlearn.spec.validation import problems_of, validator_for
@@ -33,6 +33,7 @@ __all__ = [
     "check_primary_task",
     "check_provider",
     "found_of",
+    "not_asked",
     "on_trial",
     "run_check",
 ]
@@ -132,7 +133,7 @@ def check_found(
     with on_trial(found, trial=trial, params=params) as subject:
         expected = {**subject.trial.expected_failures, **(expected_failures or {})}
         _require_known(expected, [check.id for check in checks])
-        results = tuple(run_check(check, subject, expected.get(check.id)) for check in checks)
+        results = tuple(_run(checks, subject, expected))
     return Report(
         kind=found.kind,
         name=found.provider.name,
@@ -162,6 +163,22 @@ def on_trial(found: Found, *, trial: Trial | None = None, params: Mapping[str, A
         yield subject
 
 
+def _run(checks: Sequence[Check], subject: Subject, expected: Mapping[str, str]) -> Iterator[Result]:
+    """Yield the outcome of each check: once one of form failed, nothing is asked that depends on it."""
+    failed: Result | None = None
+    for check in checks:
+        result = run_check(check, subject, expected.get(check.id)) if failed is None else not_asked(check, failed)
+        if check.basic and result.status == "failed":
+            failed = result
+        yield result
+
+
+def not_asked(check: Check, failed: Result) -> Result:
+    """Return the outcome of a check that means nothing, as one of form failed."""
+    message = f"not asked, since {failed.id} failed"
+    return Result(id=check.id, level=check.level, status="skipped", reason=check.reason, fix=check.fix, message=message)
+
+
 def run_check(check: Check, subject: Subject, expected: str | None = None) -> Result:
     """Return the outcome of one check; the process is then as it was.
 
@@ -170,7 +187,7 @@ def run_check(check: Check, subject: Subject, expected: str | None = None) -> Re
         subject: Whom to ask.
         expected: Why the check is known to fail, if it is.
     """
-    start, status, message, trace = time.perf_counter(), "passed", "", ""
+    start, status, message, trace, fix = time.perf_counter(), "passed", "", "", check.fix
     try:
         with preserved():
             check.run(subject)
@@ -179,7 +196,10 @@ def run_check(check: Check, subject: Subject, expected: str | None = None) -> Re
     except Fault as fault:
         status, message = "failed", str(fault)
     except (Exception, SystemExit) as error:  # a plugin may do anything
-        status, message, trace = "failed", f"raised {type(error).__name__}: {error}", traceback.format_exc()
+        status, trace, place = "failed", traceback.format_exc(), place_of(error)
+        message = f"raised {type(error).__name__}: {error}{place}"
+        # What raises under plain conditions is another mistake than the one that the check looks for.
+        fix = "" if place and check.asks != "limits" else fix
     if expected is not None and status in ("passed", "failed"):
         status, message = _announced(status, message, expected)
     return Result(
@@ -187,7 +207,7 @@ def run_check(check: Check, subject: Subject, expected: str | None = None) -> Re
         level=check.level,
         status=status,  # type: ignore[arg-type]
         reason=check.reason,
-        fix=check.fix,
+        fix=fix,
         message=message,
         seconds=time.perf_counter() - start,
         traceback=trace,

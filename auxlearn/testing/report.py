@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import attrs
@@ -16,6 +17,7 @@ Level = Literal["required", "recommended"]
 Status = Literal["passed", "failed", "skipped", "expected", "unexpected"]
 
 _LONGEST = 1200
+_MOST_ALIKE = 3
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +30,7 @@ class Result:
         status: `"passed"`; `"failed"`; `"skipped"`: it does not apply, `message` says why; `"expected"`: it failed, as
             was announced; `"unexpected"`: it was announced to fail, and passed.
         reason: What the check asks, and why.
-        fix: What to do if it fails.
+        fix: What to do if it fails; empty where the component raised, and the message says in which line.
         message: What was found.
         seconds: How long it took.
         traceback: Of the exception that the component raised, if it raised one.
@@ -51,7 +53,8 @@ class Result:
     def __str__(self) -> str:
         if self.status in ("failed", "expected", "unexpected"):
             found = f"{self.status.upper()} {self.id} ({self.level}): {escape(self.message, _LONGEST)}"
-            more = (f"  why: {self.reason}", f"  fix: {self.fix}") if self.status == "failed" else ()
+            more = [f"  why: {self.reason}"] if self.status == "failed" else []
+            more += [f"  fix: {self.fix}"] if self.status == "failed" and self.fix else []
             return "\n".join((found, *more))
         return f"{self.status} {self.id}" + (f": {escape(self.message, _LONGEST)}" if self.message else "")
 
@@ -107,7 +110,17 @@ class Report:
         verdict = "conforms" if self.ok else "does not conform"
         head = f"{self.kind.replace('_', ' ')} {self.name}{origin} {verdict}: "
         head += f"{self.ran} of {self.expected} checks ran ({told or 'none'})"
-        return "\n".join([head, *(str(result) for result in self.results if result.status != "passed")])
+        return "\n".join([head, *self._told()])
+
+    def _told(self) -> Iterator[str]:
+        """Yield what did not pass; what was skipped for the same reason many times, in one line."""
+        skipped = Counter(result.message for result in self.results if result.status == "skipped")
+        for result in self.results:
+            if result.status != "passed" and skipped[result.message] <= _MOST_ALIKE:
+                yield str(result)
+        for message, count in skipped.items():
+            if count > _MOST_ALIKE:
+                yield f"skipped {count} checks: {escape(message, _LONGEST)}"
 
 
 class ConformanceError(PluginError):
@@ -120,7 +133,7 @@ class ConformanceError(PluginError):
     def __init__(self, report: Report) -> None:
         self.report = report
         broken = [
-            Problem(where=result.id, what=escape(result.message, _LONGEST), fix=result.fix, exit_code=3)
+            Problem(where=result.id, what=escape(result.message, _LONGEST), fix=result.fix or None, exit_code=3)
             for result in report.results
             if result.breaks
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -14,6 +14,7 @@ from auxlearn.errors import AuxlearnError, Problem
 from auxlearn.learning import Backbone, BuildContext, Draws, FeatureShape
 from auxlearn.registry import CheckContext, DataFacts, Kind, Provider
 from auxlearn.spec.structure import structure, unstructure
+from auxlearn.testing.checking import Fault
 from auxlearn.testing.stage import StageBackbone, stage_batch
 from auxlearn.testing.trial import Trial
 
@@ -113,7 +114,14 @@ class Subject:
             view=self.provider.view if self.kind == "pretext_task" else None,
             rows=self.trial.rows if self.kind == "pretext_task" else None,
         )
-        return list(self.provider.check(self.params, context))
+        found: Any = self.provider.check(self.params, context)
+        if isinstance(found, str) or not isinstance(found, Iterable):
+            raise Fault(f"`check` should return Problems (an iterable), it returned {found!r:.60}")
+        problems = list(found)
+        wrong = next((one for one in problems if not isinstance(one, Problem)), None)
+        if wrong is not None:
+            raise Fault(f"`check` should give Problem objects, it gave {wrong!r:.60}")
+        return problems
 
     def bench(self, *, seed: int = 0, anew: bool = True) -> Bench:
         """Build the component.

@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from auxlearn.registry import Kind, Provider
 from auxlearn.testing.checking import Check, checks_of
-from auxlearn.testing.conformance import found_of, on_trial, run_check
+from auxlearn.testing.conformance import found_of, not_asked, on_trial, run_check
+from auxlearn.testing.report import Result
+from auxlearn.testing.subject import Subject
 from auxlearn.testing.trial import Trial
 
 __all__ = ["Conformance"]
@@ -40,6 +42,7 @@ class Conformance:
     params: ClassVar[Mapping[str, Any]] = {}
     expected_failures: ClassVar[Mapping[str, str]] = {}
     plugins: ClassVar[Sequence[Any]] = ()
+    _forms: ClassVar[dict[str, Result]]
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Give the class its tests; ValueError if there is nothing to check."""
@@ -52,8 +55,24 @@ class Conformance:
         unknown = sorted(set(cls.expected_failures) - {check.id for check in checks})
         if unknown or not checks:
             raise ValueError(f"`expected_failures` should name checks of a {cls.kind}, found {unknown}.")
+        cls._forms = {}
         marked = pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in checks])
         cls.test_conforms = marked(_conforms())  # type: ignore[attr-defined]
+
+
+def _asked(suite: type[Conformance], check: Check, subject: Subject, expected: Mapping[str, str]) -> Result:
+    """Return the outcome of a check, after those of form before it, which run once."""
+    for form in (one for one in checks_of(suite.kind) if one.basic):
+        if form.id == check.id:
+            break
+        if form.id not in suite._forms:
+            suite._forms[form.id] = run_check(form, subject, expected.get(form.id))
+        if check.asks != "declaration" and suite._forms[form.id].status == "failed":
+            return not_asked(check, suite._forms[form.id])
+    result = run_check(check, subject, expected.get(check.id))
+    if check.basic:
+        suite._forms[check.id] = result
+    return result
 
 
 def _conforms() -> Any:
@@ -64,7 +83,7 @@ def _conforms() -> Any:
         found = found_of(self.component, self.kind, self.plugins)
         with on_trial(found, trial=self.trial, params=self.params) as subject:
             expected = {**subject.trial.expected_failures, **self.expected_failures}
-            result = run_check(check, subject, expected.get(check.id))
+            result = _asked(type(self), check, subject, expected)
         if result.status == "skipped":
             pytest.skip(result.message)
         if result.status == "expected":

@@ -168,3 +168,64 @@ def test_the_process_is_as_it_was():
     after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate(), torch.get_num_threads()
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
+
+
+class NoLoss(TinyPretext):
+    def loss(self, features, views, step):
+        return None
+
+
+class Raises(TinyPretext):
+    def views(self, batch, draws):
+        return {}["width"]
+
+
+def made(cls):
+    return Provider(name="x", summary="X.", build=lambda _, context: cls(context.feature.pooled), moves_pixels=True)
+
+
+def test_what_depends_on_a_check_of_form_that_failed_is_not_asked():
+    report = check_pretext_task(made(NoLoss), on_fail="return")
+    assert not report.ok
+    assert report.expected == len(report.results) == len(checks_of("pretext_task"))
+    assert "loss-is-a-scalar" in report.failed
+    assert set(report.failed) <= {"loss-is-a-scalar", "import-without-torch"}
+    assert report["views-keep-rows"].status == "passed"
+    assert report["batch-of-one"].message == "not asked, since loss-is-a-scalar failed"
+    assert report.ran < 6
+    alike = len(report.results) - report.ran
+    assert str(report).splitlines()[-1] == f"skipped {alike} checks: not asked, since loss-is-a-scalar failed"
+
+
+def test_an_announced_failure_of_form_lets_the_others_be_asked():
+    report = check_pretext_task(made(NoLoss), expected_failures={"loss-is-a-scalar": "known"}, on_fail="return")
+    assert report["loss-is-a-scalar"].status == "expected"
+    assert report["batch-of-one"].status != "skipped"
+
+
+def test_what_the_component_raised_is_told_with_its_line_instead_of_a_fix():
+    result = check_pretext_task(made(Raises), on_fail="return")["views-keep-rows"]
+    line = Raises.views.__code__.co_firstlineno + 1
+    assert result.message == f"raised KeyError: 'width' (testing/test_conformance.py, line {line})"
+    assert "fix:" not in str(result)
+    with pytest.raises(ConformanceError, match=rf"views-keep-rows: raised KeyError: 'width' \(.*, line {line}\)$"):
+        check_pretext_task(made(Raises), expected_failures={"import-without-torch": "tests load torch"})
+
+
+@pytest.mark.parametrize("check", [lambda *_: None, lambda *_: "bad"])
+def test_a_check_of_the_provider_that_gives_no_problems_is_told(check):
+    report = check_pretext_task(attrs.evolve(made(TinyPretext), check=check), on_fail="return")
+    told = report["builds-the-right-class"].message
+    assert told.startswith("`check` should return Problems (an iterable), it returned ")
+
+
+def test_the_tests_of_a_class_are_skipped_alike():
+    class Suite(Conformance):
+        component, kind = made(NoLoss), "pretext_task"
+
+    asked = {check.id: check for check in checks_of("pretext_task")}
+    with pytest.raises(pytest.skip.Exception, match="not asked, since loss-is-a-scalar failed"):
+        Suite().test_conforms(asked["batch-of-one"])
+    with pytest.raises(pytest.fail.Exception, match="`loss` returned NoneType, expected TaskResult"):
+        Suite().test_conforms(asked["loss-is-a-scalar"])
+    Suite().test_conforms(asked["views-keep-rows"])

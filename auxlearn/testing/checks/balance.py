@@ -26,7 +26,11 @@ def _combined(subject: Subject, losses: dict[LossKey, Tensor], bench: Bench | No
     return done
 
 
-@check("balancer", fix="return `Balanced(total=..., weights=...)` with a scalar that was computed from the losses")
+@check(
+    "balancer",
+    fix="return `Balanced(total=..., weights=...)` with a scalar that was computed from the losses",
+    asks="form",
+)
 def total_is_a_scalar(subject: Subject) -> None:
     """The total is a finite scalar that depends on every loss: it is what is minimised."""
     losses = given_to(subject)
@@ -70,14 +74,14 @@ def shared_is_told(subject: Subject) -> None:
     require_finite(done.shared, " (weights of gradients)")
 
 
-@check("balancer", fix="make no assumption about the number of losses")
+@check("balancer", fix="make no assumption about the number of losses", asks="limits")
 def balances_one_loss(subject: Subject) -> None:
     """One loss alone works: tasks start late and end early."""
     losses = dict(list(given_to(subject).items())[:1])
     require_finite(_combined(subject, losses))
 
 
-@check("balancer", fix="bound what is divided by, or what a logarithm is taken of, from below")
+@check("balancer", fix="bound what is divided by, or what a logarithm is taken of, from below", asks="limits")
 def finite_on_zero_losses(subject: Subject) -> None:
     """Losses of zero have a finite total and finite gradients: a batch without labels has such a loss."""
     losses = {key: torch.zeros_like(loss).requires_grad_() for key, loss in losses_of().items()}

@@ -54,6 +54,7 @@ def _result(subject: Subject, bench: Bench, seed: int) -> dict[str, Tensor]:
     "augmentation",
     fix="draw as many numbers for every row, by `draws.<method>(rows, ...)`; keep draws that all rows share in "
     "`draws.number()`",
+    asks="limits",
 )
 def one_process_equals_two(subject: Subject) -> None:
     """Two processes with half of the rows each make what one makes of all: results do not depend on the machine."""

@@ -20,7 +20,10 @@ _IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1]); sys.exit
 _WITH_TORCH = 3
 
 
-@check(fix="declare each field with `option`, with bounds that its default keeps, and give arrays as tuples")
+@check(
+    fix="declare each field with `option`, with bounds that its default keeps, and give arrays as tuples",
+    asks="declaration",
+)
 def params_survive_json(subject: Subject) -> None:
     """Settings survive JSON and fit their own schema: run folders keep them as JSON, and resuming reads them back."""
     settings = subject.settings
@@ -33,7 +36,7 @@ def params_survive_json(subject: Subject) -> None:
         raise Fault(f"{subject.params} became {again}")
 
 
-@check(fix="import torch, and what imports it, inside of `build` only")
+@check(fix="import torch, and what imports it, inside of `build` only", asks="declaration")
 def import_without_torch(subject: Subject) -> None:
     """Importing the plugin loads no torch: `validate`, `plugins` and shell completion stay fast."""
     module = getattr(subject.provider.build, "__module__", None)
@@ -60,6 +63,7 @@ def _import(module: str) -> str:
 @check(
     *("pretext_task", "primary_task", "backbone", "augmentation", "balancer", "data_source"),
     fix="return an instance of the class that the interface names from `build`",
+    asks="form",
 )
 def builds_the_right_class(subject: Subject) -> None:
     """`build` returns a component of its kind."""

@@ -29,6 +29,7 @@ _STEPS = 12
     *_MODULES,
     fix="choose by `torch.where` and masks instead of `if`, `.item()`, `.tolist()` and boolean indexing; make tensors "
     "on the device of those that come in, and register constants as buffers",
+    asks="limits",
 )
 def no_host_read(subject: Subject) -> None:
     """It reads nothing back from the device and mixes no devices: each read makes the GPU wait for the host."""
@@ -39,7 +40,9 @@ def no_host_read(subject: Subject) -> None:
         work(subject, bench, fake.moved(given_to(subject)), fake.draws(draws_at()))
 
 
-@check("backbone", fix="avoid data-dependent control flow, or take the claim `compiles` back from the trial")
+@check(
+    "backbone", fix="avoid data-dependent control flow, or take the claim `compiles` back from the trial", asks="limits"
+)
 def no_graph_break(subject: Subject) -> None:
     """Where the author claims it, `torch.compile` traces the backbone as one graph: breaks cost speed."""
     if not subject.trial.compiles:

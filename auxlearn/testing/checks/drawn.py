@@ -25,7 +25,7 @@ _LARGEST_BATCH, _LEAST_SIDE, _LARGEST_SIDE = 6, 6, 48
 _WORKING: tuple[Kind, ...] = ("pretext_task", "primary_task", "backbone", "augmentation", "balancer")
 
 
-@check(fix="bound the options (`ge`, `le`, `choices`), or yield a Problem from the provider's `check`")
+@check(fix="bound the options (`ge`, `le`, `choices`), or yield a Problem from the provider's `check`", asks="limits")
 def any_settings_work(subject: Subject) -> None:
     """Whatever settings the schema allows work, or are refused with a message: nobody meets a traceback."""
     from auxlearn.testing.drawing import settings_of
@@ -65,7 +65,11 @@ def _try(subject: Subject, settings: dict[str, Any]) -> None:
             return
 
 
-@check(*("pretext_task", "primary_task", "backbone", "augmentation"), fix="make it work, or refuse in advance")
+@check(
+    *("pretext_task", "primary_task", "backbone", "augmentation"),
+    fix="make it work, or refuse in advance",
+    asks="limits",
+)
 def any_shapes_work(subject: Subject) -> None:
     """Whatever number of rows and size of images it accepts works."""
     from hypothesis import strategies as st

@@ -28,7 +28,7 @@ def _backbone(bench: Bench) -> Backbone:
     return backbone
 
 
-@check("backbone", fix="set `shapes` to what `forward` returns: width, channels and reduction of each map")
+@check("backbone", fix="set `shapes` to what `forward` returns: width, channels and reduction of each map", asks="form")
 def features_as_declared(subject: Subject) -> None:
     """Features have the form that `shapes` declares: heads are built from it before any image is seen."""
     bench = subject.bench().eval()

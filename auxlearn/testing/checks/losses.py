@@ -22,7 +22,7 @@ _TASKS: tuple[Kind, ...] = ("pretext_task", "primary_task")
 _MORE = 4  # times the rows
 
 
-@check(*_TASKS, fix="return `TaskResult(loss=...)` with a scalar that was computed from the features")
+@check(*_TASKS, fix="return `TaskResult(loss=...)` with a scalar that was computed from the features", asks="result")
 def loss_is_a_scalar(subject: Subject) -> None:
     """`loss` returns a TaskResult with a finite scalar that has a graph: it is what is minimised."""
     result = work(subject, subject.bench(), given_to(subject), draws_at()).result

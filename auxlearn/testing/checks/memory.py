@@ -74,7 +74,7 @@ def _held(bench: Bench) -> dict[str, int]:
     return {name: tensor.numel() for name, tensor in tensors.items()}
 
 
-@check("backbone", fix="keep no open files, locks or generators in the module")
+@check("backbone", fix="keep no open files, locks or generators in the module", asks="limits")
 def can_be_copied(subject: Subject) -> None:
     """It can be copied deeply: moving averages of the weights, and exports, are copies."""
     bench = subject.bench().eval()

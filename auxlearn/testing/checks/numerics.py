@@ -27,14 +27,14 @@ _SIZES = "make it work, or yield a Problem for `context.size` from the provider'
 _BATCHED: tuple[Kind, ...] = ("pretext_task", "primary_task", "backbone", "augmentation")
 
 
-@check(*_BATCHED, fix=_SMALL)
+@check(*_BATCHED, fix=_SMALL, asks="limits")
 def batch_of_one(subject: Subject) -> None:
     """A batch of one row works, or is refused in advance: the last batch of an evaluation may be one row."""
     # BatchNorm on a single vector has no variance, so a network is asked as in evaluation.
     _small_batch(subject, 1, training=subject.kind != "backbone")
 
 
-@check(*_BATCHED, fix=_SMALL)
+@check(*_BATCHED, fix=_SMALL, asks="limits")
 def batch_of_two(subject: Subject) -> None:
     """A batch of two rows works, or is refused in advance."""
     _small_batch(subject, 2, training=True)
@@ -51,14 +51,14 @@ def _small_batch(subject: Subject, rows: int, *, training: bool) -> None:
     require_finite(work(small, bench, given_to(small), draws_at()))
 
 
-@check(*_BATCHED, fix=_SIZES)
+@check(*_BATCHED, fix=_SIZES, asks="limits")
 def odd_image_sizes(subject: Subject) -> None:
     """Images with an odd side work, or are refused in advance: data sets are not made of powers of two."""
     require_images(subject)
     _sizes(subject, [(side, side) for side in _ODD])
 
 
-@check(*_BATCHED, fix=_SIZES, level="recommended")
+@check(*_BATCHED, fix=_SIZES, level="recommended", asks="limits")
 def oblong_images(subject: Subject) -> None:
     """Images that are not square work, or are refused in advance."""
     require_images(subject)
@@ -88,6 +88,7 @@ def _sizes(subject: Subject, sizes: list[tuple[int, int]]) -> None:
     *("pretext_task", "primary_task", "backbone", "augmentation", "balancer"),
     fix="take dtypes from the tensors that come in; compute the loss in "
     "`torch.promote_types(tensor.dtype, torch.float32)`",
+    asks="limits",
 )
 def float64(subject: Subject) -> None:
     """In double precision it gives double precision, and the same numbers: gradients can be checked numerically."""
@@ -105,6 +106,7 @@ def float64(subject: Subject) -> None:
 @check(
     *("pretext_task", "primary_task", "backbone"),
     fix="compute the loss in `torch.promote_types(tensor.dtype, torch.float32)`",
+    asks="limits",
 )
 def bf16_autocast(subject: Subject) -> None:
     """Under bfloat16 autocast the loss is a float32 near the exact one: a sum of bf16 terms loses its digits."""

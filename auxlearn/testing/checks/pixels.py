@@ -22,7 +22,7 @@ def _done(subject: Subject) -> Augmented:
     return done
 
 
-@check("augmentation", fix="return float images in [0, 1] of the size that `context.size` asks for")
+@check("augmentation", fix="return float images in [0, 1] of the size that `context.size` asks for", asks="form")
 def images_in_range(subject: Subject) -> None:
     """uint8 images come out as floats in [0, 1] of the size asked for, in training and in evaluation."""
     require_images(subject)

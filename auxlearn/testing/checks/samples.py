@@ -11,6 +11,7 @@ from torch import Tensor
 from auxlearn.data import DataSource, eval_loader
 from auxlearn.data.checks import leaks
 from auxlearn.errors import AuxlearnError
+from auxlearn.registry import DataFacts
 from auxlearn.testing.asking import few
 from auxlearn.testing.checking import Fault, NotApplicable, check
 from auxlearn.testing.state import scramble
@@ -54,7 +55,7 @@ def _read(source: DataSource, split: str, rows: Any, workers: int = 0) -> dict[s
     return tensors_of([copied(batch) for batch in loader])
 
 
-@check("data_source", fix="name in `splits` what `dataset` has, with rows in each")
+@check("data_source", fix="name in `splits` what `dataset` has, with rows in each", asks="form")
 def splits_have_rows(subject: Subject) -> None:
     """Every split that it names has rows."""
     source = _source(subject)
@@ -65,7 +66,9 @@ def splits_have_rows(subject: Subject) -> None:
         raise Fault(f"no rows in {few(empty)}")
 
 
-@check("data_source", fix="declare `inputs` and `targets` as the items are: shapes, dtypes, uint8 for images")
+@check(
+    "data_source", fix="declare `inputs` and `targets` as the items are: shapes, dtypes, uint8 for images", asks="form"
+)
 def items_as_declared(subject: Subject) -> None:
     """Items have the shapes, dtypes and classes that are declared, images as uint8: models are built from it."""
     source = _source(subject)
@@ -190,6 +193,8 @@ def description_agrees(subject: Subject) -> None:
     facts = None if subject.provider.describe is None else subject.provider.describe(subject.params)
     if facts is None:
         raise NotApplicable("describes nothing ahead")
+    if not isinstance(facts, DataFacts):
+        raise Fault(f"`describe` returned {facts!r:.60}, expected DataFacts or None")
     source = _source(subject)
     if facts.splits and set(facts.splits) != set(source.splits):
         raise Fault(f"describes splits {facts.splits}, the source has {source.splits}")
@@ -209,7 +214,11 @@ def fingerprint_repeats(subject: Subject) -> None:
         raise Fault(f"is {first!r}, then {second!r}" if first != second else f"is {first!r}")
 
 
-@check("data_source", fix="open files in `__getitem__`, and keep no handles, locks or lambdas in the dataset")
+@check(
+    "data_source",
+    fix="open files in `__getitem__`, and keep no handles, locks or lambdas in the dataset",
+    asks="limits",
+)
 def datasets_travel_to_workers(subject: Subject) -> None:
     """Datasets can be pickled: workers are started afresh on some systems."""
     source = _source(subject)

@@ -38,7 +38,11 @@ def _labelled(task: PrimaryTask, batch: Batch, which: Tensor) -> Batch:
     return attrs.evolve(batch, present={f"targets/{name}": which for name in task.targets})
 
 
-@check("primary_task", fix="name in `targets` what `context.targets` has, and raise a SpecError if it has it not")
+@check(
+    "primary_task",
+    fix="name in `targets` what `context.targets` has, and raise a SpecError if it has it not",
+    asks="limits",
+)
 def targets_are_known(subject: Subject) -> None:
     """It learns from targets that the data has."""
     targets = _task(subject.bench()).targets
@@ -70,7 +74,7 @@ def _wide(mask: Tensor, like: Tensor) -> Tensor:
     return mask.view(-1, *[1] * (like.ndim - 1))
 
 
-@check("primary_task", fix="mask the terms and add them up; a mean over no rows is NaN")
+@check("primary_task", fix="mask the terms and add them up; a mean over no rows is NaN", asks="limits")
 def batch_without_labels(subject: Subject) -> None:
     """A batch without any label has a loss of zero and finite gradients: they are common with few labels."""
     bench, batch = subject.bench(), given_to(subject)

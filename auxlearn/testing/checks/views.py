@@ -31,7 +31,11 @@ def _views(subject: Subject, batch: Batch | None = None) -> tuple[View, ...]:
     return views
 
 
-@check("pretext_task", fix="return a tuple of `View`, whose inputs, answers and motion have the batch's rows first")
+@check(
+    "pretext_task",
+    fix="return a tuple of `View`, whose inputs, answers and motion have the batch's rows first",
+    asks="form",
+)
 def views_keep_rows(subject: Subject) -> None:
     """Each view has the rows of the batch, and answers rows first: losses and motions belong to rows."""
     views, rows, known = _views(subject), subject.trial.rows, set(subject.inputs)
