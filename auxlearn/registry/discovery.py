@@ -56,7 +56,7 @@ def discover(plugins: Sequence[Any] = (), block: Sequence[str] = ()) -> Registry
             _collect(loader, candidate, found, broken)
     for plugin in plugins:
         refused: list[Broken] = []
-        _collect(loader, _given(plugin), found, refused)
+        _collect(loader, _given(plugin), found, refused, given=True)
         if refused:
             raise error_of([Problem(what=str(refused[0]), fix=refused[0].fix, exit_code=3)])
     return Registry(tuple(found), tuple(broken), tuple(blocked))
@@ -111,11 +111,13 @@ def _origin(candidate: Candidate) -> dict[str, str]:
     return attrs.asdict(candidate, filter=lambda field, _: field.name in ("distribution", "version", "entry_point"))
 
 
-def _collect(loader: _Loader, candidate: Candidate, found: list[Found], broken: list[Broken]) -> None:
+def _collect(
+    loader: _Loader, candidate: Candidate, found: list[Found], broken: list[Broken], *, given: bool = False
+) -> None:
     try:
         found += loader.load(candidate, found)
     except (Exception, SystemExit) as error:  # a plugin's module may do anything
-        broken.append(Broken(reason=_reason(error), fix=_fix(candidate, error), **_origin(candidate)))
+        broken.append(Broken(reason=_reason(error), fix=_fix(candidate, error, given=given), **_origin(candidate)))
 
 
 class _Manager(pluggy.PluginManager):
@@ -196,11 +198,14 @@ def _reason(error: BaseException) -> str:
     return escape(f"failed to {what}", 400) + place_of(error)
 
 
-def _fix(candidate: Candidate, error: BaseException) -> str | None:
+def _fix(candidate: Candidate, error: BaseException, *, given: bool = False) -> str | None:
     if isinstance(error, ContractError):
         return error.fix
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("auxlearn."):
-        return f"pip install {error.name.partition('.')[0]}"
+        # Not what is missing, nor a module that was handed over: a distribution of that name may be anybody's.
+        return (
+            "install what it imports" if given else f"pip install -U {candidate.distribution}, for what it depends on"
+        )
     if isinstance(error, ImportError):
         return f"upgrade auxlearn, or install a {candidate.distribution} that fits auxlearn {engine_version()}"
     if isinstance(error, pluggy.PluginValidationError):

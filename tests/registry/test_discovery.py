@@ -82,7 +82,7 @@ def test_a_broken_plugin_is_kept_with_its_reason_and_hides_no_other(install, onl
 @pytest.mark.parametrize(
     ("kind", "fix"),
     [
-        ("missing", "pip install no_such_module_anywhere"),
+        ("missing", "pip install -U broken, for"),
         ("misspelt", "rename it to auxlearn_pretext_tasks"),
         ("arguments", "a hook takes no arguments"),
         ("single", "yield it, or return [provider]"),
@@ -115,6 +115,13 @@ def test_a_hook_that_is_like_no_other_comes_with_those_that_there_are(install, o
     (broken,) = discover().broken
     assert broken.reason == 'has an unknown hook "something"'
     assert broken.fix.startswith("the hooks are auxlearn_backbones, auxlearn_primary_tasks")
+
+
+def test_a_module_that_is_handed_over_is_no_distribution_to_install():
+    module = types.ModuleType("mine")
+    exec(plugin("import no_such_module_anywhere"), module.__dict__)
+    with pytest.raises(PluginError, match=r"No module named 'no_such_module_anywhere'; fix: install what it imports$"):
+        discover([module])
 
 
 PARAMS = {
@@ -196,7 +203,9 @@ def test_the_plugin_that_should_offer_it_is_broken(install, only):
         discover().find("pretext_task", "jigsaw")
     message = str(caught.value)
     assert 'plugin "auxlearn-jigsaw" (auxlearn-jigsaw 1.2) failed to import' in message
-    assert "fix: pip install no_such_module_anywhere" in message
+    assert "No module named 'no_such_module_anywhere'" in message
+    assert "fix: pip install -U auxlearn-jigsaw, for what it depends on" in message
+    assert "pip install no_such_module_anywhere" not in message
 
 
 def test_two_distributions_with_one_name_clash_only_where_it_is_used(install, only):
