@@ -28,6 +28,7 @@ from auxlearn.errors import (
 )
 from auxlearn.results.description import FILE, describe
 from auxlearn.results.exporter import ExportContext, Exporter, ExportJob, Opened, Part
+from auxlearn.spec.choice import Choice
 from auxlearn.spec.schema import params_schema
 from auxlearn.spec.structure import structure
 from auxlearn.spec.validation import problems_of, validator_for
@@ -115,13 +116,15 @@ def make_exporter(name: str, registry: Registry, options: Mapping[str, Any] | No
         SpecError: If there is none of this name, or it has no such options.
         ExportError: If a library that it needs is missing.
     """
+    from auxlearn.training.build import build_component
+
     found = registry.find("exporter", name)
     problems = [p for _, p in problems_of(validator_for(params_schema(found.provider.params)), dict(options or {}))]
     if problems:
         raise SpecError(problems)
-    exporter: Exporter = found.provider.build(
-        structure(found.provider.params, dict(options or {})), ExportContext(registry=registry)
-    )
+    params = structure(found.provider.params, dict(options or {}))
+    choice = Choice(provider=found.provider, params=params, found=found, pointer="", keys=None)
+    exporter: Exporter = build_component(choice, ExportContext(registry=registry), wanted=Exporter)
     return exporter
 
 

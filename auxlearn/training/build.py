@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import attrs
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from auxlearn.calls import environment_problem
 from auxlearn.data import DataContext, DataSource, InputShape, LabelCounts, TargetInfo
 from auxlearn.errors import AuxlearnError, DataError, PluginError, Problem
-from auxlearn.learning import BuildContext, Draws
+from auxlearn.learning import Augmentation, Backbone, Balancer, BuildContext, Draws, PretextTask, PrimaryTask
 from auxlearn.learning.learner import Learner
 from auxlearn.settings import keeping_settings
 from auxlearn.spec.models import Choice, Spec
@@ -68,8 +70,25 @@ def _input(found: Mapping[str, Any]) -> InputShape:
     return InputShape(**facts)
 
 
-def build_component(choice: Choice, context: Any) -> Any:
+_CLASSES: Mapping[str, type] = {
+    "augmentation": Augmentation,
+    "backbone": Backbone,
+    "balancer": Balancer,
+    "data_source": DataSource,
+    "optimizer": Optimizer,
+    "pretext_task": PretextTask,
+    "primary_task": PrimaryTask,
+    "schedule": LRScheduler,
+}
+
+
+def build_component(choice: Choice, context: Any, *, wanted: type | None = None) -> Any:
     """Return what `choice` builds.
+
+    Args:
+        choice: What the spec chose.
+        context: What its `build` is told.
+        wanted: The class of what it should return; by default that of its kind.
 
     Raises:
         AuxlearnError: As the plugin raised it, its pointers made absolute. Those of a `DataError` are left, as they
@@ -77,7 +96,18 @@ def build_component(choice: Choice, context: Any) -> Any:
         PluginError: If the plugin failed in any other way; it names the plugin and its distribution.
     """
     with keeping_settings(), _as_problems(choice):
-        return choice.provider.build(choice.params, context)
+        made = choice.provider.build(choice.params, context)
+    wanted = wanted or _CLASSES[choice.found.kind]
+    if not isinstance(made, wanted):
+        article = "an" if wanted.__name__.startswith(("A", "E", "O", "LR")) else "a"
+        found = "None" if made is None else type(made).__name__
+        what = f"{_plugin(choice)}: `build` should return {article} {wanted.__name__}, it returned {found}"
+        raise PluginError(Problem(where=choice.pointer, what=what, exit_code=3))
+    return made
+
+
+def _plugin(choice: Choice) -> str:
+    return f"{choice.provider.name} of {choice.distribution} {choice.version}"
 
 
 @contextmanager
@@ -90,18 +120,21 @@ def _as_problems(choice: Choice) -> Iterator[None]:
     except AuxlearnError as error:
         error.problems = tuple(attrs.evolve(p, where=_absolute(choice, p)) for p in error.problems)
         raise
-    except (Exception, SystemExit) as error:
-        problem = environment_problem(error, f"{choice.provider.name} of {choice.distribution} {choice.version}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        problem = environment_problem(error, _plugin(choice))
         if problem is not None:
             raise problem from error
-        raise PluginError(
-            Problem(
-                where=choice.pointer,
-                what=f"{choice.provider.name} of {choice.distribution} {choice.version} failed to build: "
-                f"{type(error).__name__}: {error}",
-                exit_code=3,
-            )
-        ) from error
+        what = f"{_plugin(choice)} failed to build: {type(error).__name__}: {error}"
+        fix = _advice(choice, error)
+        raise PluginError(Problem(where=choice.pointer, what=what, fix=fix, exit_code=3)) from error
+
+
+def _advice(choice: Choice, error: BaseException) -> str | None:
+    """Return what to do about a module that is missing, as discovery does where the plugin's own import lacks it."""
+    missing = isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("auxlearn.")
+    return f"pip install -U {choice.distribution}, for what it depends on" if missing else None
 
 
 def _absolute(choice: Choice, problem: Problem) -> str:

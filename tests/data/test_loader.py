@@ -324,7 +324,7 @@ def kill(index):
 
 def test_a_killed_worker_is_told_soon():
     begin = time.monotonic()
-    with pytest.raises(DataError, match="was ended from outside, .* or by the code of the data source") as caught:
+    with pytest.raises(DataError, match=r"was ended from outside, .* or by the code of the data source") as caught:
         list(eval_loader(Source(Rows(8, kill)), "val", 4, workers=2))
     assert time.monotonic() - begin < 30
     assert caught.value.problems[0].where.startswith("val, rows val/")
