@@ -8,8 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from auxlearn.building import Built, build_from
-from auxlearn.errors import CheckpointError, Problem, escape
-from auxlearn.registry.provenance import check_locked, drift, provenance, read_provenance
+from auxlearn.registry.provenance import check_locked
 from auxlearn.running import RunResult
 from auxlearn.spec import load_spec
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from auxlearn.results.extraction import Extracted, Progress
     from auxlearn.results.loaded import LoadedRun
     from auxlearn.spec.models import Spec
-    from auxlearn.training.folder import RunFolder
     from auxlearn.training.progress import Reporter
 
 __all__ = ["Built", "RunResult", "build", "extract", "load_run", "resume", "run", "validate"]
@@ -112,19 +110,19 @@ def resume(
     from auxlearn.chain import Chain
     from auxlearn.running import lacks_best, recorded, train, working
     from auxlearn.training.folder import RunFolder
-    from auxlearn.training.resuming import check_same_chain, check_same_run
+    from auxlearn.training.resuming import check_same_chain, check_same_run, plugin_changes, tell_changes
     from auxlearn.training.session import fabric_of, prepare_data
 
     folder = RunFolder(path)
     given, root = folder.read("spec.json"), folder.read("manifest.json")["root"]
     read = load_spec(given, overrides, registry=registry, plugins=plugins, recorded=True, root=root)
-    changed = _changed(folder.path, read, locked=locked)
+    changed = plugin_changes(folder.path, read, locked=locked)
     fabric = fabric_of(read)
     fabric.launch()
     if read.stages:
         check_same_chain(read, folder)
         with working(folder, first=fabric.is_global_zero):
-            _tell(changed, folder, reporter, first=fabric.is_global_zero)
+            tell_changes(changed, folder, reporter, first=fabric.is_global_zero)
             chain = Chain(spec=read, folder=folder, reporter=reporter, plugins=plugins, registry=registry)
             return chain.go(fabric, allow_inexact=allow_inexact)
     data = prepare_data(read)
@@ -132,33 +130,8 @@ def resume(
     if lacks_best(folder):
         return recorded(folder, rank=fabric.global_rank, plugins=plugins, registry=registry)
     with working(folder, first=fabric.is_global_zero):
-        _tell(changed, folder, reporter, first=fabric.is_global_zero)
+        tell_changes(changed, folder, reporter, first=fabric.is_global_zero)
         return train(read, data, fabric, folder, reporter, resuming=True)
-
-
-def _changed(path: Path, spec: Spec, *, locked: bool) -> Sequence[Problem]:
-    """Return how the plugins that `spec` uses differ from those that the run at `path` began with.
-
-    Raises:
-        CheckpointError: If they do, or it is not known, and `locked`.
-    """
-    try:
-        changed = drift(read_provenance(path), provenance(spec.used))
-    except CheckpointError as error:
-        if locked:
-            raise
-        return error.problems
-    if locked and changed:
-        raise CheckpointError(changed)
-    return changed
-
-
-def _tell(changed: Sequence[Problem], folder: RunFolder, reporter: Reporter | None, *, first: bool) -> None:
-    from auxlearn.training.progress import Logged, Silent
-
-    told = Logged(reporter or Silent(), folder.path / "train.log") if first else Silent()
-    for problem in changed:
-        told.say(f"note: {escape(problem.where, 400)}: {escape(problem.what, 400)}")
 
 
 def validate(
@@ -166,6 +139,8 @@ def validate(
     overrides: Sequence[str] = (),
     *,
     deep: bool = False,
+    seed: int | None = None,
+    root: str | Path | None = None,
     plugins: Sequence[ModuleType] = (),
     registry: Registry | None = None,
 ) -> Spec:
@@ -175,13 +150,15 @@ def validate(
         spec: A file, or the same as a dict.
         overrides: Changes to it, each `"a.b=c"`.
         deep: Also build everything, read data, and take one step with a throw-away copy.
+        seed: Instead of the spec's.
+        root: The folder that relative paths in the spec refer to; default: that of its file, or the working folder.
         plugins: Modules with hooks, besides the installed plugins.
         registry: What exists, instead of what discovery finds.
 
     Raises:
         SpecError: With every problem at once.
     """
-    read = load_spec(spec, overrides, registry=registry, plugins=plugins)
+    read = load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins, root=root)
     if deep:
         from auxlearn.chain import prepare_all, rehearse_all
 
@@ -195,6 +172,7 @@ def build(
     overrides: Sequence[str] = (),
     *,
     seed: int | None = None,
+    root: str | Path | None = None,
     plugins: Sequence[ModuleType] = (),
     registry: Registry | None = None,
 ) -> Built:
@@ -204,6 +182,7 @@ def build(
         spec: A file, or the same as a dict; without `stages`.
         overrides: Changes to it, each `"a.b=c"`.
         seed: Instead of the spec's.
+        root: The folder that relative paths in the spec refer to; default: that of its file, or the working folder.
         plugins: Modules with hooks, besides the installed plugins.
         registry: What exists, instead of what discovery finds.
 
@@ -233,7 +212,7 @@ def build(
         >>> moment.step, result.passes, sorted(built.score("val"))
         (5, ('clean', 'turned/0'), ['kind/accuracy', 'kind/loss'])
     """
-    return build_from(load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins))
+    return build_from(load_spec(spec, overrides, registry=registry, seed=seed, plugins=plugins, root=root))
 
 
 def load_run(
@@ -263,6 +242,8 @@ def extract(
     *,
     device: str = "auto",
     skip_bad: int = 0,
+    seed: int | None = None,
+    root: str | Path | None = None,
     plugins: Sequence[ModuleType] = (),
     registry: Registry | None = None,
     progress: Progress | None = None,
@@ -277,6 +258,8 @@ def extract(
         overrides: Changes to the spec, each `"a.b=c"`.
         device: Where the networks run: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
         skip_bad: How many rows that cannot be read may be left out.
+        seed: Of the weights that are not loaded, instead of the spec's.
+        root: The folder that relative paths in the spec refer to; default: that of its file, or the working folder.
         plugins: Modules with hooks, besides the installed plugins.
         registry: What exists, instead of what discovery finds.
         progress: Told how far it is; default: nobody.
@@ -289,5 +272,5 @@ def extract(
     from auxlearn.results.extraction import run_extraction
     from auxlearn.spec.extraction import load_extraction
 
-    read = load_extraction(spec, overrides, registry or discover(plugins))
+    read = load_extraction(spec, overrides, registry or discover(plugins), seed=seed, root=root)
     return run_extraction(read, out, device=device, skip_bad=skip_bad, progress=progress)

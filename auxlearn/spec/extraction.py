@@ -90,7 +90,12 @@ def is_extraction(source: str | os.PathLike[str] | bytes | Mapping[str, Any]) ->
 
 
 def load_extraction(
-    source: str | os.PathLike[str] | bytes | Mapping[str, Any], overrides: Sequence[str], registry: Registry
+    source: str | os.PathLike[str] | bytes | Mapping[str, Any],
+    overrides: Sequence[str],
+    registry: Registry,
+    *,
+    seed: int | None = None,
+    root: str | os.PathLike[str] | None = None,
 ) -> Extraction:
     """Read, check and complete a spec of `extract`, without importing torch.
 
@@ -98,6 +103,8 @@ def load_extraction(
         source: Path of a JSON file; or JSON as bytes; or a mapping, whose relative paths refer to the working folder.
         overrides: `a.b=c`, applied before anything is checked.
         registry: What is installed.
+        seed: Replaces the spec's seed.
+        root: The folder that relative paths refer to, instead of that of the file.
 
     Raises:
         SpecError: It is no such spec; every mistake is in `error.problems`, in the order of the document.
@@ -114,8 +121,10 @@ def load_extraction(
         /extarct extract
     """
     document = read(source)
+    document = document if root is None else attrs.evolve(document, root=os.fspath(root))
     given = document.value
     problems = apply_overrides(given, overrides)
+    given |= {} if seed is None else {"seed": seed}
     assembly = assemble(given, registry, sections=_SECTIONS, plain={}, frame=_frame())
     _check(assembly)
     problems += in_document_order([*document.problems, *assembly.problems], given)

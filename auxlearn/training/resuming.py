@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from auxlearn.data import Prepared
-from auxlearn.errors import CheckpointError, Problem
+from auxlearn.errors import CheckpointError, Problem, escape
+from auxlearn.registry.provenance import drift, provenance, read_provenance
 from auxlearn.spec.models import Spec
 from auxlearn.training.folder import RunFolder, environment, plugins_of
+from auxlearn.training.progress import Logged, Reporter, Silent
 
-__all__ = ["changes", "check_same_chain", "check_same_run", "differences"]
+__all__ = ["changes", "check_same_chain", "check_same_run", "differences", "plugin_changes", "tell_changes"]
 
 # Settings that cannot change a bit of the result.
 _FREE = ("/data/workers", "/data/timeout", "/data/cache", "/data/cache_dir", "/checkpoint")
@@ -85,3 +88,27 @@ def _circumstances(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric
         for name, (old, new) in pairs.items()
         if old != new
     ]
+
+
+def plugin_changes(path: Path, spec: Spec, *, locked: bool) -> Sequence[Problem]:
+    """Return how the plugins that `spec` uses differ from those that the run at `path` began with.
+
+    Raises:
+        CheckpointError: If they do, or it is not known, and `locked`.
+    """
+    try:
+        changed = drift(read_provenance(path), provenance(spec.used))
+    except CheckpointError as error:
+        if locked:
+            raise
+        return error.problems
+    if locked and changed:
+        raise CheckpointError(changed)
+    return changed
+
+
+def tell_changes(changed: Sequence[Problem], folder: RunFolder, reporter: Reporter | None, *, first: bool) -> None:
+    """Say how the plugins have changed since, and write it into `train.log`; `first`: this is the first process."""
+    told = Logged(reporter or Silent(), folder.path / "train.log") if first else Silent()
+    for problem in changed:
+        told.say(f"note: {escape(problem.where, 400)}: {escape(problem.what, 400)}")
