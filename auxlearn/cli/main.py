@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except Exception as error:  # everything a command can raise ends here
-        return _report(error, debug=args.debug)
+        return _report(error, debug=args.debug, as_json=getattr(args, "json", False))
     return code
 
 
@@ -77,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     parser.add_argument(
-        "--no-plugin", action="append", default=[], metavar="NAME", help="leave a plugin out (may be repeated)"
+        "--no-plugin",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave a plugin out, by the name of its distribution or entry point (may be repeated)",
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
@@ -109,7 +113,7 @@ def _registry(block: Sequence[str]) -> Callable[[], Registry]:
     return search
 
 
-def _report(error: Exception, *, debug: bool) -> int:
+def _report(error: Exception, *, debug: bool, as_json: bool) -> int:
     from auxlearn.errors import AuxlearnError, Interrupted, PluginError
 
     if debug or not isinstance(error, AuxlearnError):
@@ -126,7 +130,14 @@ def _report(error: Exception, *, debug: bool) -> int:
         from auxlearn.calls import author_traceback
 
         print(author_traceback(cause), file=sys.stderr, end="")
-    return error.code if isinstance(error, Interrupted) else error.exit_code
+    code = error.code if isinstance(error, Interrupted) else error.exit_code
+    if as_json:
+        import json
+
+        import attrs
+
+        print(json.dumps({"problems": [attrs.asdict(one) for one in error.problems], "exit_code": code}), flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ def add(subparsers: Any) -> None:
 
 def run_checks(args: argparse.Namespace) -> int:
     """Run the action `check`: 0 if every component conforms, else 3."""
+    import attrs
+
     from auxlearn.testing.conformance import check_found
 
     wanted, broken = _named(args.registry(), args.name)
@@ -54,7 +57,7 @@ def run_checks(args: argparse.Namespace) -> int:
     reports = [check_found(found, params=params) for found in wanted]
     ok = all(report.ok for report in reports) and not broken
     if args.json:
-        told = [{"reason": one.reason, "fix": one.fix} for one in broken]
+        told = [attrs.asdict(one) for one in broken]
         _print({"ok": ok, "reports": [report.to_json() for report in reports], "broken": told})
     else:
         print("\n\n".join([*map(str, reports), *(_reason(str(one), one.fix) for one in broken)]))
@@ -69,10 +72,22 @@ def run_new(args: argparse.Namespace) -> int:
 
     written = write_plugin(args.name, args.kind, Path(args.out), args.summary)
     folder = written[0].parent
+    for found in _namesakes(args.registry(), args.name, args.kind):
+        what = f"{found.distribution} {found.version} offers a {found.kind.replace('_', ' ')} of this name already"
+        print(f'warning: {what}; with both installed, a spec has to write "{found.full_name}" for it', file=sys.stderr)
     print(
         "\n".join([*(f"wrote {file}" for file in written), f"next   cd {folder} && pip install -e '.[test]' && pytest"])
     )
     return 0
+
+
+def _namesakes(registry: Registry, name: str, kind: str) -> list[Found]:
+    """Return the components of the kind that have the name which a new plugin would give its own."""
+    from auxlearn.cli.scaffold import SHAPES, component_of
+    from auxlearn.registry import KINDS
+
+    offers = [found for found in registry.found if KINDS[found.kind] == SHAPES[kind].hook]
+    return [found for found in offers if found.provider.name.replace("-", "_") == component_of(name)]
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
@@ -94,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     registry: Registry = args.registry()
     if args.name is not None:
-        _show(registry, args.name, as_json=args.json)
-    elif args.json:
+        return _show(registry, args.name, as_json=args.json)
+    if args.json:
         _print(_listing(registry))
     else:
         print(_listing_text(registry))
@@ -164,14 +179,19 @@ def _named(registry: Registry, name: str) -> tuple[list[Found], list[Broken]]:
     return wanted, broken
 
 
-def _show(registry: Registry, name: str, *, as_json: bool) -> None:
+def _show(registry: Registry, name: str, *, as_json: bool) -> int:
+    """Show what `name` means; the exit code is that of a broken plugin if it means nothing else."""
+    import attrs
+
     wanted, broken = _named(registry, name)
+    code = 0 if wanted else 3
     if as_json:
         shown = [{**_facts(found), **_content(found)} for found in wanted]
-        _print({"providers": shown, "broken": [{"reason": b.reason, "fix": b.fix} for b in broken]})
-        return
+        _print({"providers": shown, "broken": [attrs.asdict(one) for one in broken]})
+        return code
     parts = ["\n".join(_details(found)) for found in wanted] + [_reason(str(b), b.fix) for b in broken]
     print("\n\n".join(parts))
+    return code
 
 
 def _content(found: Found) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import attrs
 
 from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape
 
-__all__ = ["SHAPES", "Shape", "write_plugin"]
+__all__ = ["SHAPES", "Shape", "component_of", "write_plugin"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _SUMMARY = re.compile(r"[^\W\d_][^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029]{0,98}")  # it stands in Python and TOML strings
@@ -108,13 +108,21 @@ def write_plugin(name: str, kind: str, out: Path, summary: str | None = None) ->
     return tuple(written)
 
 
+def component_of(name: str) -> str:
+    """Return what a spec writes for the component of a plugin of this name."""
+    return name.removeprefix(_PREFIX).replace("-", "_")
+
+
 def _words(name: str, shape: Shape, summary: str | None) -> dict[str, str]:
     """Return what stands for each placeholder."""
     from auxlearn import __version__
 
     short = name.removeprefix(_PREFIX)
-    component = short.replace("-", "_")
-    if not _NAME.fullmatch(short) or keyword.iskeyword(component):
+    component = component_of(name)
+    if keyword.iskeyword(component):
+        what = f'"{component}" is a word of Python, which no module can be called by'
+        raise SpecError(Problem(where="NAME", what=what, fix="choose another name"))
+    if not _NAME.fullmatch(short):
         allowed = "lower case letters and digits, in words joined by hyphens, a letter first"
         raise SpecError(Problem(where="NAME", what=f'"{escape(name)}" is no name of a plugin', allowed=allowed))
     distribution = f"{_PREFIX}{short}"

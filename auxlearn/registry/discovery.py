@@ -93,8 +93,8 @@ def _check_names(names: Mapping[str, str], source: str, candidates: Sequence[Can
             problems.append(Problem(what=what, exit_code=3))
         elif key not in known:
             what = f'{source} names the plugin "{name}", which is not installed'
-            allowed = ", ".join(sorted({candidate.distribution for candidate in candidates})) or None
-            meant = nearest(name, [spelt for one in candidates for spelt in (one.distribution, one.entry_point)])
+            spelt = [spelling for one in candidates for spelling in (one.distribution, one.entry_point)]
+            allowed, meant = ", ".join(sorted({*spelt})) or None, nearest(name, spelt)
             problems.append(Problem(what=what, allowed=allowed, meant=meant, exit_code=3))
     if problems:
         raise error_of(problems)

@@ -14,6 +14,8 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from auxlearn.errors import CheckpointError, PluginError, Problem, escape
 from auxlearn.registry.installed import engine_version
 from auxlearn.registry.registry import BUILTIN, Found
@@ -84,6 +86,7 @@ def drift(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -
         old = before.get((line["distribution"], line["entry_point"]))
         if old is None or (old["version"], old["sha256"]) != (line["version"], line["sha256"]):
             what = f"then {_shown(old) if old else 'not used'}, now {_shown(line)}"
+            what += ": its files differ" if old is not None and old["version"] == line["version"] else ""
             where = f'plugin "{line["entry_point"]}" ({line["distribution"]})'
             other = old is not None and old["version"] not in ("", line["version"])
             fix = f"pip install {line['distribution']}=={old['version']}" if old and other else None
@@ -95,7 +98,18 @@ def check_locked(used: Iterable[Found], path: str | Path | None) -> None:
     """Raise a PluginError that names each difference if plugins are not those that the run at `path`, if any, used."""
     problems = [] if path is None else drift(read_provenance(path), provenance(used))
     if problems:
-        raise PluginError(problems)
+        raise PluginError(refused(problems))
+
+
+def refused(differences: Iterable[Problem]) -> list[Problem]:
+    """Return what `drift` found, as that for which `--locked` refuses."""
+    way = "or leave --locked out"
+    return [
+        attrs.evolve(
+            one, what=f"refused by --locked: {one.what}", fix=f"{one.fix or 'install what the run used'}, {way}"
+        )
+        for one in differences
+    ]
 
 
 def _shown(line: Mapping[str, Any]) -> str:

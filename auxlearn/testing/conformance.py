@@ -247,7 +247,10 @@ def _require_settings(subject: Subject) -> None:
     problems = [problem for _, problem in problems_of(validator, dict(subject.trial.params))]
     if problems:
         fix = "give them as settings, or in the trial that the provider declares"
-        raise SpecError([attrs.evolve(problem, fix=problem.fix or fix) for problem in problems])
+        # A key that is not known would be as wrong in the trial.
+        unknown = [problem.what.startswith("unknown key") for problem in problems]
+        fixes = [problem.fix or (None if odd else fix) for problem, odd in zip(problems, unknown, strict=True)]
+        raise SpecError([attrs.evolve(problem, fix=one) for problem, one in zip(problems, fixes, strict=True)])
 
 
 def _require_willing(subject: Subject) -> None:

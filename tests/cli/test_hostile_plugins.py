@@ -68,8 +68,8 @@ COMMANDS = {
     "json": (["plugins", "list", "--json"], 0),
     "show": (["plugins", "show", "hostile"], 0),
     "show json": (["plugins", "show", "hostile", "--json"], 0),
-    "show broken": (["plugins", "show", "failing"], 0),
-    "show newer": (["plugins", "show", "newer"], 0),
+    "show broken": (["plugins", "show", "failing"], 3),
+    "show newer": (["plugins", "show", "newer"], 3),
     "preset": (["plugins", "show", "hostile-preset"], 0),
     "preset that fails": (["plugins", "show", "hostile-failure"], 3),
     "unknown": (["plugins", "show", f"other{EVIL}"], 2),
@@ -106,3 +106,32 @@ def test_what_was_escaped_is_shown(capsys):
     printed = "".join(capsys.readouterr().out.split())
     assert "hostile\\x1b[31m\\x9b2J\\x1b]0;title\\x07\\u202e" in printed
     assert "failedtoload:RuntimeError:\\x1b[31m" in printed
+
+
+@pytest.mark.parametrize("action", ["show", "check"])
+def test_a_broken_plugin_is_told_in_full_as_json(action, capsys):
+    assert main(["plugins", action, "failing", "--json"]) == 3
+    for broken in json.loads(capsys.readouterr().out)["broken"]:
+        assert set(broken) == {"distribution", "version", "entry_point", "reason", "fix"}
+        assert broken["entry_point"].startswith("failing")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["plugins", "show", "nobody", "--json"], 2),
+        (["--no-plugin", "nobody", "plugins", "list", "--json"], 3),
+        (["eval", "nowhere", "--json"], 6),
+        (["run", "nowhere.json", "--json"], 2),
+    ],
+)
+def test_what_fails_is_told_as_json_too(command, code, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == code
+    printed = capsys.readouterr()
+    told = json.loads(printed.out.splitlines()[-1])
+    assert told["exit_code"] == code
+    assert set(told["problems"][0]) == {"what", "where", "allowed", "meant", "fix", "exit_code"}
+    assert printed.err.startswith("error: ")
+    main([word for word in command if word != "--json"])
+    assert capsys.readouterr() == ("", printed.err)

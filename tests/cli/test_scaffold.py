@@ -60,7 +60,7 @@ def test_nothing_is_overwritten(written, capsys):
     assert (written / "auxlearn-my-data" / "README.md").read_text() == before
 
 
-@pytest.mark.parametrize("name", ["My-Plugin", "../up", "a_b", "1a", "", "class", "auxlearn-", "a--b"])
+@pytest.mark.parametrize("name", ["My-Plugin", "../up", "a_b", "1a", "", "auxlearn-", "a--b"])
 def test_odd_names_are_refused(name, tmp_path, capsys):
     assert main(["plugins", "new", name, "--kind", "pretext", "--out", str(tmp_path)]) == 2
     assert "is no name of a plugin" in capsys.readouterr().err
@@ -93,3 +93,20 @@ def test_the_command_offers_every_shape(capsys):
         main(["plugins", "new", "mine", "--kind", "other"])
     told = capsys.readouterr().err
     assert [kind for kind in KINDS if kind not in told] == []
+
+
+def test_a_word_of_python_is_told_as_such(tmp_path, capsys):
+    assert main(["plugins", "new", "class", "--kind", "pretext", "--out", str(tmp_path)]) == 2
+    assert '"class" is a word of Python' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_taken_is_told(tmp_path, capsys):
+    assert main(["plugins", "new", "fixed", "--kind", "balancer", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("warning: auxlearn 0.")
+    assert said.endswith(
+        'offers a balancer of this name already; with both installed, a spec has to write "auxlearn:fixed" for it\n'
+    )
+    assert main(["plugins", "new", "fixed", "--kind", "data", "--out", str(tmp_path / "other")]) == 0
+    assert capsys.readouterr().err == ""

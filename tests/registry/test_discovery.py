@@ -281,6 +281,13 @@ def test_lists_may_only_name_what_is_installed(install, monkeypatch):
         discover()
 
 
+def test_a_list_may_name_distributions_and_entry_points(install):
+    install("puzzle", entry_point="tiles")
+    with pytest.raises(PluginError) as caught:
+        discover(block=["xyz"])
+    assert {"puzzle", "tiles"} <= set(caught.value.problems[0].allowed.split(", "))
+
+
 def test_a_module_can_be_handed_over(only):
     module = types.ModuleType("mine")
     module.auxlearn_balancers = hookimpl(lambda: [Provider(name="mine", summary="", build=print)])

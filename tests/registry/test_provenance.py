@@ -187,7 +187,7 @@ def test_changed_and_missing_files_are_a_difference_and_changed_times_are_none(i
     (problem,) = drift(then, now)
     old, new = of("puzzle", then)["sha256"], of("puzzle", now)["sha256"]
     assert problem.where == 'plugin "puzzle" (puzzle)'
-    assert problem.what == f"then 1.2 (sha256 {old[:12]}...), now 1.2 (sha256 {new[:12]}...)"
+    assert problem.what == f"then 1.2 (sha256 {old[:12]}...), now 1.2 (sha256 {new[:12]}...): its files differ"
     (tmp_path / f"{module}.py").unlink()
     assert len(drift(then, provenance(found))) == 1
     assert len(drift(now, provenance(found))) == 1
@@ -223,9 +223,12 @@ def test_a_lock_is_a_run_folder_or_its_manifest(install, only, tmp_path):
     for path in (tmp_path / "run", str(tmp_path / "run" / "manifest.json")):
         check_locked(found, path)
     changed(tmp_path, module)
-    with pytest.raises(PluginError, match=r'plugin "puzzle" \(puzzle\): then 1\.2') as caught:
+    with pytest.raises(PluginError, match=r'plugin "puzzle" \(puzzle\): refused by --locked: then 1\.2') as caught:
         check_locked(found, tmp_path / "run")
     assert caught.value.exit_code == 3
+    (problem,) = caught.value.problems
+    assert problem.what.endswith(": its files differ")
+    assert problem.fix == "install what the run used, or leave --locked out"
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,12 @@ def test_wrong_settings_are_refused():
         check_pretext_task("tiny", plugins=FAKES, params={"copies": 0})
 
 
+def test_an_unknown_setting_comes_with_no_fix_that_does_not_fit():
+    with pytest.raises(SpecError, match='unknown key "foo"') as caught:
+        check_pretext_task("tiny", plugins=FAKES, params={"foo": 1})
+    assert caught.value.problems[0].fix is None
+
+
 def test_a_trial_that_the_component_refuses_is_told():
     with pytest.raises(SpecError, match=r"rotation refuses the conditions of the trial: /modality: the data has no"):
         check_provider("rotation", "pretext_task", params={"modality": "sound"})
