@@ -13,6 +13,7 @@ from torch import Tensor
 
 from auxlearn.calls import Wrong
 from auxlearn.data import Batch
+from auxlearn.errors import nearest
 from auxlearn.learning.features import Feature, Features, FeatureShape
 from auxlearn.learning.interfaces import Balanced, TaskResult, View
 from auxlearn.learning.motion import Motion
@@ -42,14 +43,26 @@ def require_views(views: object, batch: Batch) -> tuple[View, ...]:
             raise Wrong(f"should show something, view {number} has no inputs")
         for name, tensor in view.inputs.items():
             _require_rows(f"view {number}: inputs `{name}`", tensor, len(batch), batch.device)
-            known = batch.inputs.get(name)
-            if known is not None and known.is_floating_point() != tensor.is_floating_point():
-                raise Wrong(f"should keep the type of inputs, view {number}: `{name}` is {_dtypes(tensor, known)}")
+            _require_shown(number, name, tensor, batch.inputs)
         for name, tensor in view.answers.items():
             _require_rows(f"view {number}: answers `{name}`", tensor, len(batch), batch.device)
         if view.motion is not None:
             _require_motion(f"view {number}: ", view.motion, len(batch), batch.device)
     return views
+
+
+def _require_shown(number: int, name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> None:
+    if name not in given:
+        meant = nearest(name, given)
+        hint = f'; did you mean "{meant}"?' if meant else ""
+        raise Wrong(f"should show inputs of the batch, {', '.join(given)}, view {number} shows `{name}`{hint}")
+    known = given[name]
+    if known.is_floating_point() != tensor.is_floating_point():
+        raise Wrong(f"should keep the type of inputs, view {number}: `{name}` is {_dtypes(tensor, known)}")
+    if tensor.ndim != known.ndim or (known.ndim >= 4 and tensor.shape[-3] != known.shape[-3]):
+        kept = "dimensions and channels" if known.ndim >= 4 else "dimensions"
+        shapes = f"{tuple(tensor.shape)}, in the batch {tuple(known.shape)}"
+        raise Wrong(f"should keep the {kept} of inputs, view {number}: `{name}` is {shapes}")
 
 
 def require_shared(views: Sequence[View], batch: Batch) -> View:
@@ -88,9 +101,13 @@ def require_result(result: object, features: Sequence[Features]) -> TaskResult:
     if torch.is_grad_enabled() and not loss.requires_grad and any(tensor.requires_grad for tensor in read):
         raise Wrong("should return a loss with a graph to the features, it is detached from them")
     for name, tensor in result.metrics.items():
+        if not isinstance(name, str):
+            raise Wrong(f"should return metrics by name, a name is {_told(name)}")
         if not isinstance(tensor, Tensor) or tensor.ndim or tensor.requires_grad:
             raise Wrong(f"should return detached scalars as metrics, `{name}` is {_form(tensor)}")
     for name, tensor in result.carry.items():
+        if not isinstance(name, str):
+            raise Wrong(f"should carry tensors by name, a name is {_told(name)}")
         if not isinstance(tensor, Tensor) or not tensor.ndim or tensor.requires_grad:
             raise Wrong(f"should carry detached tensors with rows, `{name}` is {_form(tensor)}")
     return result

@@ -70,6 +70,18 @@ VIEWS = {
     "an array": (image(lambda t: t.numpy()), "tensors of 8 rows, view 0: inputs `image` is ndarray"),
     "another device": (image(lambda t: t.to("meta")), "tensors on cpu, view 0: inputs `image` is on meta"),
     "bytes": (image(lambda t: (t * 255).byte()), "keep the type of inputs, .*torch.uint8, expected torch.float32"),
+    "another name": (
+        lambda views, *_: (attrs.evolve(views[0], inputs={"imag": views[0].inputs["image"]}),),
+        r'show inputs of the batch, image, view 0 shows `imag`; did you mean "image"\?',
+    ),
+    "channels": (
+        image(lambda t: t[:, :1]),
+        r"the dimensions and channels of inputs, view 0: `image` is \(8, 1, 8, 8\)",
+    ),
+    "dimensions": (
+        image(lambda t: t.flatten(1)),
+        r"the dimensions and channels of .* is \(8, 192\), in the batch \(8, 3",
+    ),
     "answers": (view(answers={"turned": torch.zeros(3)}), r"tensors of 8 rows, view 0: answers `turned` is \(3,\)"),
     "motion": (view(motion=Motion.still(3)), r"a Motion of \(8, 2, 3\), view 0: found \(3, 2, 3\)"),
 }
@@ -108,6 +120,11 @@ RESULTS = {
     "another device": (result(loss=lambda r: torch.zeros((), device="meta")), "a loss on cpu, found meta"),
     "a float metric": (result(metrics=lambda r: {"x": 0.5}), "detached scalars as metrics, `x` is float 0.5"),
     "a live metric": (result(metrics=lambda r: {"x": r.loss}), "detached scalars as metrics, `x` is .* with a graph"),
+    "a metric by number": (result(metrics=lambda r: {3: r.loss.detach()}), "metrics by name, a name is int 3"),
+    "a carry by number": (
+        result(carry=lambda r: {3: r.loss.detach().view(1)}),
+        "carry tensors by name, a name is int 3",
+    ),
     "a live carry": (result(carry=lambda r: {"x": r.loss.view(1)}), "carry detached tensors with rows, `x` is"),
     "a scalar carry": (result(carry=lambda r: {"x": r.loss.detach()}), "carry detached tensors with rows, `x` is"),
 }
