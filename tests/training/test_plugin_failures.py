@@ -212,7 +212,7 @@ ARRANGED = {
 def test_the_trial_before_a_run_computes_tasks_that_begin_later(broken, arranged):
     broken("pretext loss 1")
     spec = load_spec({**SPEC, "pretext": {"flip": SPEC["pretext"]["flip"] | arranged}}, plugins=[plugin, hostile])
-    with pytest.raises(PluginError, match="pretext task flip .*: `loss` failed with ValueError: boom"):
+    with pytest.raises(PluginError, match=r"pretext task flip .*: `loss` failed with ValueError: boom"):
         rehearse(spec, prepare_data(spec))
 
 
@@ -226,7 +226,9 @@ def test_the_trial_before_a_run_leaves_out_what_is_never_computed(broken, weight
 
 def test_metrics_that_fail_at_the_end_of_a_run_name_the_plugin(tmp_path, broken):
     broken("primary metrics 5")
-    with pytest.raises(PluginError, match=r"primary task kind \(faulty of hostile 1.2\): `metrics` failed with ValueError"):
+    with pytest.raises(
+        PluginError, match=r"primary task kind \(faulty of hostile 1.2\): `metrics` failed with ValueError"
+    ):
         run(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
     assert (tmp_path / "run" / "checkpoints" / "10").is_dir()
