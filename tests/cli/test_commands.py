@@ -139,7 +139,7 @@ def test_showing_one_component(fresh):
     assert shown["options"]["properties"]["eps"]["default"] == 1e-8
     assert "A net of mine." in fresh("plugins", "show", "mine").stdout
     broken = fresh("plugins", "show", "broken")
-    assert (broken.returncode, "failed to import" in broken.stdout) == (0, True)
+    assert (broken.returncode, "failed to import" in broken.stdout) == (3, True)
     unknown = fresh("plugins", "show", "sgdd")
     assert unknown.returncode == 2
     assert unknown.stderr.startswith('error: nothing named "sgdd" is installed; did you mean "sgd"?')

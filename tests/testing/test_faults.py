@@ -786,7 +786,7 @@ class FloatImages(Source):
         return {**item, "image": item["image"].float()}
 
 
-@fault("data_source", "items-as-declared", "train/0: kind is 2, declared are 2 classes")
+@fault("data_source", "items-as-declared", r"train/0: `kind` is 2; allowed: 0 to 1 \(dark, bright\)")
 class ManyClasses(Source):
     def item(self, item, index):
         return {**item, "kind": 2}

@@ -175,10 +175,10 @@ def test_a_run_may_be_locked_to_another(install: Callable[..., Path], tmp_path: 
     run(spec(pretext={}), out="without", locked=path)
     again = run(spec(), out="again", locked=path / "manifest.json")
     assert provenance(again) == provenance(path)
-    with pytest.raises(PluginError, match=r'plugin "spare" \(spare\): then not used, now 1\.2'):
+    with pytest.raises(PluginError, match=r'plugin "spare" \(spare\): refused by --locked: then not used, now 1\.2'):
         run(spec(pretext={"flip": {"type": "spare"}}), out="other", locked=path)
     file.write_text(file.read_text() + "# fixed\n")
-    with pytest.raises(PluginError, match=r'plugin "wobble" \(wobble\): then 1\.2'):
+    with pytest.raises(PluginError, match=r'plugin "wobble" \(wobble\): refused by --locked: then 1\.2'):
         run(spec(), out="other", locked=path)
     assert not (tmp_path / "other").exists()
 
@@ -219,7 +219,7 @@ def test_the_commands_end_with_their_codes(
     assert main(["resume", "runs/r", "--locked"]) == 6
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2
-    assert all(line.startswith('error: plugin "wobble" (wobble): then 1.2 (sha256 ') for line in errors)
+    assert all(line.startswith('error: plugin "wobble" (wobble): refused by --locked: then 1.2 (sha256 ') for line in errors)
     assert not Path("three").exists()
     assert main(["run", "r.json", "--out", "three", "--locked", "nowhere"]) == 6
     assert "this is no run folder" in capsys.readouterr().err
