@@ -104,24 +104,20 @@ class Learner(nn.Module):
         self.pretext = nn.ModuleDict(pretext or {})
         self.shared = nn.ModuleDict({name: handle.module for name, handle in (shared or {}).items()})
         self.balancer = balancer or Fixed()
-        if repeats < 1:
-            raise ValueError(f"Parameter `repeats` should be at least 1, found {repeats}.")
         self.augmentation, self.repeats = augmentation or Identity(Preprocess()), repeats
         self.arrange = {name: _filled((arrange or {}).get(name)) for name in self.pretext}
-        self.weights = {name: (weights or {}).get(name, 1.0) for name in self.primary}
-        self.probes = frozenset(probes)
+        self.weights, self.probes = {n: (weights or {}).get(n, 1.0) for n in self.primary}, frozenset(probes)
         self.norms = nn.ModuleDict(
             {name: SeparateNorms(backbone) for name, how in self.arrange.items() if how.statistics == "separate"}
         )
-        self.seed, self.forward_mode, self.backward_mode = seed, forward_mode, backward_mode
-        self.freeze_backbone = freeze_backbone
+        self.seed, self.freeze_backbone = seed, freeze_backbone
+        self.forward_mode, self.backward_mode = forward_mode, backward_mode
         self.frozen_copies = tuple(frozen_copies)
-        self.channels_last = False
-        self.reach = Reach()
+        self.channels_last, self.reach = False, Reach()
         if freeze_backbone:
             backbone.requires_grad_(False)
             backbone.eval()
-        _check_balancer(self.balancer, backward_mode)
+        _check(self)
 
     def train(self, mode: bool = True) -> Learner:
         """Set training or evaluation mode; a frozen backbone stays in evaluation mode."""
@@ -279,9 +275,13 @@ def in_channels_last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
-def _check_balancer(balancer: Balancer, backward_mode: str) -> None:
-    if balancer.needs == "losses" and backward_mode == "accumulate":
-        raise ValueError(f"Parameter `backward_mode` should be 'together' for {type(balancer).__name__}.")
+def _check(learner: Learner) -> None:
+    """Raise a ValueError where parameters do not go together."""
+    if learner.repeats < 1:
+        raise ValueError(f"Parameter `repeats` should be at least 1, found {learner.repeats}.")
+    if learner.balancer.needs == "losses" and learner.backward_mode == "accumulate":
+        name = type(learner.balancer).__name__
+        raise ValueError(f"Parameter `backward_mode` should be 'together' for {name}.")
 
 
 def _filled(how: Arrangement | None) -> Arrangement:

@@ -9,15 +9,18 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from auxlearn.errors import DistributedError, Problem, escape
+from auxlearn.learning.learner import Learner
 from auxlearn.learning.statistics import batch_norms
 from auxlearn.spec.models import TrainKeys
 
-__all__ = ["FabricGather", "NormAverage", "make_fabric", "mean_over_processes", "sum_over_processes"]
+__all__ = ["FabricGather", "NormAverage", "make_fabric", "mean_over_processes", "scaler_of", "sum_over_processes"]
 
 
 def make_fabric(keys: TrainKeys, *, unused_parameters: bool, loggers: Sequence[Any] = ()) -> Fabric:
@@ -152,3 +155,13 @@ class NormAverage:
     def __call__(self) -> None:
         """Average now."""
         mean_over_processes(self._fabric, *self.buffers)
+
+
+def scaler_of(fabric: Fabric, learner: Learner) -> GradScaler | None:
+    """Return what scales float16 gradients, if anything does."""
+    precision = fabric.strategy.precision
+    scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
+    if scaler is not None and learner.balancer.needs == "gradients":
+        name = type(learner.balancer).__name__
+        raise ValueError(f"Parameter `fabric` should not have the precision '16-mixed' with {name}.")
+    return scaler

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import attrs
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
@@ -27,10 +26,11 @@ from auxlearn.learning.learner import Learner, in_channels_last, weights_in_chan
 from auxlearn.learning.outcome import StepResult, inverse_counts
 from auxlearn.learning.plan import Moment, Plan
 from auxlearn.training.backward import make_backward
-from auxlearn.training.devices import FabricGather, NormAverage, sum_over_processes
+from auxlearn.training.devices import FabricGather, NormAverage, scaler_of, sum_over_processes
 from auxlearn.training.failing import backward_failure
 from auxlearn.training.guard import Guard, Trial, clipped_together, find_culprits, gradient_norm
 from auxlearn.training.interplay import Interplay
+from auxlearn.training.settled import Settled
 
 __all__ = ["Trainer"]
 
@@ -94,15 +94,11 @@ class Trainer:
             {name: part for name, part in kept.items() if name != "shared" or len(learner.shared)}
         )
         self.average = self._make_average(ema)
-        self.guard = Guard(learner)
+        self.guard, self._settled = Guard(learner), Settled(learner)
         self._interplay = Interplay(self.fabric, learner, self.gather)
         self.watch_every = watch_every
         self._equalise_norms = NormAverage(self.fabric, learner)
-        precision = self.fabric.strategy.precision
-        self._scaler = precision.scaler if isinstance(precision, MixedPrecision) else None
-        if self._scaler is not None and learner.balancer.needs == "gradients":
-            name = type(learner.balancer).__name__
-            raise ValueError(f"Parameter `fabric` should not have the precision '16-mixed' with {name}.")
+        self._scaler = scaler_of(self.fabric, learner)
         self._parameters = clipped_together(learner)
         self.steps = self.updates = self.skips = 0
 
@@ -156,7 +152,7 @@ class Trainer:
         batch = self._on_device(batch)
         moment = self.moment(epoch=epoch, progress=progress)
         self.guard.remember()
-        with during(f"at step {self.steps}", batch.ids), isolated_rng(self.fabric.device):
+        with during(f"at step {self.steps}", batch.ids), isolated_rng(self.fabric.device), self._settled:
             micros = batch.split(self.accumulate)
             plans = tuple(self.learner.plan(m, attrs.evolve(moment, micro=i)) for i, m in enumerate(micros))
             scales = inverse_counts(self._joint_counts(plans), self.fabric.world_size)
