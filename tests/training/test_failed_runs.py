@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import auxlearn
+from auxlearn import Learner, Trainer
+from auxlearn.errors import PluginError
 from auxlearn.evaluation import Selection
 from auxlearn.spec.models import Monitor
 from auxlearn.testing import plugin
-from auxlearn.testing.fakes import TinyPretext
+from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
 from auxlearn.training.fit import Fit
 
 SPEC = {
@@ -50,6 +52,53 @@ def test_a_failure_of_any_kind_is_noted_with_how_far_the_run_was(tmp_path, monke
     assert (found["step"], found["of"], found["last"]) == (8, 10, 6)
     assert found["best"] in (None, 2, 4, 5, 6)
     assert "value" in found
+
+
+class Sleeps(TinyPretext):
+    """Leaves training mode in its third step."""
+
+    def loss(self, features, views, step):
+        if step.step == 2:
+            self.eval()
+        return super().loss(features, views, step)
+
+
+class Grows(TinyPretext):
+    """Makes a layer when it is used."""
+
+    def loss(self, features, views, step):
+        self.late = torch.nn.Linear(2, 2)
+        return super().loss(features, views, step)
+
+
+def trainer(task):
+    learner = Learner(TinyBackbone(), primary={"kind": TinyPrimary()}, pretext={"a": task})
+    return Trainer(learner, torch.optim.SGD(learner.parameters(), lr=0.1))
+
+
+def test_a_component_that_leaves_training_mode_is_told():
+    made = trainer(Sleeps())
+    made.step(tiny_batch())
+    made.step(tiny_batch())
+    with pytest.raises(PluginError) as caught:
+        made.step(tiny_batch())
+    assert str(caught.value).startswith(
+        "pretext task a: `eval` should leave its mode alone, it is in evaluation mode after a step; fix: the engine "
+        "calls `train` and `eval`\nat step 2, rows"
+    )
+
+
+def test_parameters_that_are_made_too_late_are_told():
+    with pytest.raises(PluginError, match=r"pretext task a: `__init__` should make all its parameters, .*late.weight"):
+        trainer(Grows()).step(tiny_batch())
+
+
+def test_a_component_may_keep_a_mode_of_its_own():
+    task = TinyPretext()
+    made = trainer(task)
+    task.eval()
+    for _ in range(2):
+        made.step(tiny_batch())
 
 
 def odd(monkeypatch):
