@@ -31,7 +31,6 @@ from auxlearn.training.failing import backward_failure
 from auxlearn.training.guard import Guard, Trial, clipped_together, find_culprits, gradient_norm
 from auxlearn.training.interplay import Interplay
 from auxlearn.training.settled import Settled
-from auxlearn.training.settled import Settled
 
 __all__ = ["Trainer"]
 
