@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from auxlearn.data import Prepared
 from auxlearn.errors import CheckpointError, Problem, escape
-from auxlearn.registry.provenance import drift, provenance, read_provenance
+from auxlearn.registry.provenance import drift, provenance, read_provenance, refused
 from auxlearn.spec.models import Spec
 from auxlearn.training.folder import RunFolder, environment, plugins_of
 from auxlearn.training.progress import Logged, Reporter, Silent
@@ -103,7 +103,7 @@ def plugin_changes(path: Path, spec: Spec, *, locked: bool) -> Sequence[Problem]
             raise
         return error.problems
     if locked and changed:
-        raise CheckpointError(changed)
+        raise CheckpointError(refused(changed))
     return changed
 
 
