@@ -219,7 +219,9 @@ def test_the_commands_end_with_their_codes(
     assert main(["resume", "runs/r", "--locked"]) == 6
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2
-    assert all(line.startswith('error: plugin "wobble" (wobble): refused by --locked: then 1.2 (sha256 ') for line in errors)
+    assert all(
+        line.startswith('error: plugin "wobble" (wobble): refused by --locked: then 1.2 (sha256 ') for line in errors
+    )
     assert not Path("three").exists()
     assert main(["run", "r.json", "--out", "three", "--locked", "nowhere"]) == 6
     assert "this is no run folder" in capsys.readouterr().err
