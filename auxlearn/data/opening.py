@@ -11,7 +11,7 @@ import attrs
 from auxlearn.errors import Problem, SpecError, error_of, escape, nearest
 from auxlearn.registry import CheckContext, Registry
 from auxlearn.spec.asking import own_problems
-from auxlearn.spec.assembly import assemble
+from auxlearn.spec.assembly import Assembly, assemble
 from auxlearn.spec.models import Choice, DataKeys
 from auxlearn.spec.overrides import apply_overrides
 from auxlearn.spec.pointers import Path, in_document_order
@@ -72,14 +72,18 @@ def read_section(what: str, settings: Sequence[str], registry: Registry) -> Data
     ]
     problems += apply_overrides(whole, [f"data.{one}" for one in settings if "=" in one])
     assembly = assemble(whole, registry)
-    wrong: list[tuple[Path, Problem]] = [item for item in assembly.problems if item[0][:1] == ("data",)]
     selected = assembly.selected.get(("data",))
-    if selected is not None and not wrong:
-        wrong += own_problems(selected, CheckContext())
-    problems += in_document_order(wrong, whole)
+    if selected is not None and not _of_data(assembly):
+        for place, problem in own_problems(selected, CheckContext()):
+            assembly.add(place, problem)
+    problems += in_document_order(_of_data(assembly), whole)
     if problems or selected is None:
         raise error_of(problems or [Problem(where="/data", what="is no section of data")])
     return DataSection(choice=selected.choice, given=whole["data"], root=root, seed=seed if type(seed) is int else 0)
+
+
+def _of_data(assembly: Assembly) -> list[tuple[Path, Problem]]:
+    return [item for item in assembly.problems if item[0][:1] == ("data",)]
 
 
 def _found(what: str, registry: Registry) -> tuple[Mapping[str, Any], Any, str]:

@@ -82,13 +82,14 @@ _CLASSES: Mapping[str, type] = {
 }
 
 
-def build_component(choice: Choice, context: Any, *, wanted: type | None = None) -> Any:
+def build_component(choice: Choice, context: Any, *, wanted: type | None = None, optional: bool = False) -> Any:
     """Return what `choice` builds.
 
     Args:
         choice: What the spec chose.
         context: What its `build` is told.
         wanted: The class of what it should return; by default that of its kind.
+        optional: It may return None.
 
     Raises:
         AuxlearnError: As the plugin raised it, its pointers made absolute. Those of a `DataError` are left, as they
@@ -98,7 +99,7 @@ def build_component(choice: Choice, context: Any, *, wanted: type | None = None)
     with keeping_settings(), _as_problems(choice):
         made = choice.provider.build(choice.params, context)
     wanted = wanted or _CLASSES[choice.found.kind]
-    if not isinstance(made, wanted):
+    if not isinstance(made, wanted) and not (optional and made is None):
         article = "an" if wanted.__name__.startswith(("A", "E", "O", "LR")) else "a"
         found = "None" if made is None else type(made).__name__
         what = f"{_plugin(choice)}: `build` should return {article} {wanted.__name__}, it returned {found}"
@@ -153,7 +154,8 @@ def build_other_source(spec: Spec) -> DataSource | None:
     """Return the data source of the unlabelled rows, None where they are those that the fraction leaves out."""
     if spec.unlabelled is None:
         return None
-    other: DataSource | None = build_component(spec.unlabelled, DataContext(size=spec.data.keys.size, root=spec.root))
+    context = DataContext(size=spec.data.keys.size, root=spec.root)
+    other: DataSource | None = build_component(spec.unlabelled, context, optional=True)
     return other
 
 

@@ -327,7 +327,10 @@ class Bad(TinyPretext):
         (lambda b: (), "pretext task a: `views` should return at least one view, it returned none"),
         (lambda b: (View(inputs=b.inputs),) * 2, "a shared view is exactly one view, it returned 2"),
         (lambda b: (View(inputs={"image": b.image[..., :4]}),), "a shared view keeps its shape .*8, 8.*it returned"),
-        (lambda b: (View(inputs={**b.inputs, "more": b.image}),), "a shared view keeps its shape"),
+        (
+            lambda b: (View(inputs={**b.inputs, "more": b.image}),),
+            "should show inputs of the batch, image, view 0 .*`more`",
+        ),
     ],
 )
 def test_a_shared_view_that_cannot_be_put_back_names_its_task(build, make, message):

@@ -111,6 +111,7 @@ class Says(TinyBackbone):
 
     def __init__(self):
         super().__init__(4)
+        self.shapes = {"image": FeatureShape(pooled=4)}
 
     def forward(self, inputs):
         return Features({"image": Feature(pooled=inputs["image"].flatten(1)[:, :4] * 8 - 4)})
