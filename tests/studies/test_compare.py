@@ -99,6 +99,19 @@ def test_the_command_compare(folders, command, tmp_path, capsys):
     assert command("compare", tmp_path) == 6
 
 
+def test_a_narrow_terminal_goes_without_the_least_columns(folders, command, capsys, monkeypatch):
+    assert command("compare", *folders) == 0
+    whole = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(len(whole[0]) - 1))
+    assert command("compare", *folders) == 0
+    narrow = capsys.readouterr().out.splitlines()
+    assert whole[0].endswith("memory")
+    assert narrow[0].endswith("time")
+    assert max(len(line) for line in narrow) < len(whole[0])
+    assert narrow[-1] == "- Too wide for this terminal: memory. `--json` has all."
+
+
 def test_the_command_study(small, command, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "few.json"
