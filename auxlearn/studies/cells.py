@@ -53,7 +53,7 @@ class Cell:
         selected: The step whose weights were selected, on `val`, and by which value of which metric; no metric where
             the last step counts as the best.
         modes: For each metric whether more or less of it is better.
-        seconds_per_step: The median over its steps; with stages, the mean of theirs.
+        seconds_per_step: That of its `status.json`; with stages, the mean of theirs.
         seconds: That for all of its steps.
         memory, device_memory: The most bytes of the process, and of its GPU.
         fingerprints: Of the rows of each split.

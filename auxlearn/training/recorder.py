@@ -21,6 +21,8 @@ __all__ = ["Recorder", "finite_json"]
 
 Record = dict[str, Any]
 
+_WINDOW = 60  # steps; many small numbers divide it, so that tasks with `every` have the same part of each window
+
 
 def finite_json(value: Any) -> Any:
     """Return `value` as strict JSON has it: numbers that are not finite become null.
@@ -76,9 +78,16 @@ class Recorder:
         return {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
 
     def step_time(self) -> dict[str, Any]:
-        """Return the median of the seconds that a step took in this process, and of how many steps."""
-        median = statistics.median(self._seconds) if self._seconds else None
-        return {"seconds_per_step": median, "timed_steps": len(self._seconds)}
+        """Return the seconds that a step took in this process, and of how many steps.
+
+        It is the median over windows of 60 steps of their mean: the median ignores what else the machine did, the mean
+        counts tasks that are computed every few steps. A shorter run is one window. The first step, in which much is
+        set up, is left out.
+        """
+        timed = self._seconds[1:] or self._seconds
+        starts = range(0, max(1, len(timed) - _WINDOW + 1), _WINDOW)
+        means = [statistics.fmean(timed[start : start + _WINDOW]) for start in starts if timed]
+        return {"seconds_per_step": statistics.median(means) if means else None, "timed_steps": len(timed)}
 
     def flush(self, step: int, **facts: Any) -> Record:
         """Write the means since the last line, and begin anew."""

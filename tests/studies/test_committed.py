@@ -1,0 +1,56 @@
+"""The studies of `benchmarks/studies`: they can be run, and their tables follow from their runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from auxlearn.registry import discover
+from auxlearn.studies.loading import load_study
+
+HOME = Path(__file__).parents[2]
+FILES = sorted((HOME / "benchmarks" / "studies").glob("*.json"))
+RUN = [file for file in FILES if file.with_suffix("").is_dir()]
+
+
+@pytest.fixture(params=RUN, ids=lambda file: file.stem)
+def results(request):
+    """The study, the summary that was committed, and the scores of its runs by arm, fraction and seed."""
+    folder = request.param.with_suffix("")
+    study = load_study(request.param, [], discover())
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    scores = {
+        (row["arm"], float(row["fraction"]) if row["fraction"] else None, int(row["seed"])): float(
+            row[summary["metric"]]
+        )
+        for row in rows
+    }
+    return study, summary, scores
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_each_can_be_run(file):
+    assert load_study(file, [], discover()).cells
+
+
+def test_every_run_of_the_study_is_there(results):
+    study, _, scores = results
+    assert {(key.arm, key.fraction, key.seed) for key in study.cells} == set(scores)
+
+
+def test_the_table_follows_from_the_runs(results):
+    study, summary, scores = results
+    for row in summary["rows"]:
+        mine = [scores[row["arm"], row["fraction"], seed] for seed in study.keys.seeds]
+        assert row["estimate"]["mean"] == pytest.approx(sum(mine) / len(mine))
+        if row["arm"] == summary["baseline"]:
+            continue
+        base = [scores[summary["baseline"], row["fraction"], seed] for seed in study.keys.seeds]
+        interval = stats.ttest_rel(mine, base).confidence_interval(0.95)
+        assert (row["difference"]["low"], row["difference"]["high"]) == pytest.approx((interval.low, interval.high))
