@@ -49,6 +49,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "commands.md": _commands(),
         REFERENCE / "testing.md": _checks(),
         ROOT / "docs" / "pages" / "gallery.md": _gallery(),
+        ROOT / "docs" / "pages" / "explanation" / "does-it-help.md": _studies(),
     }
     return {page: _with_part(page, text) for page, text in parts.items()}
 
@@ -180,6 +181,38 @@ def _distribution(project: Mapping[str, Any], offers: Sequence[Found]) -> Iterat
 def _links(kind: str, offers: Sequence[Found]) -> str:
     names = [one.provider.name for one in offers if one.kind == kind]
     return ", ".join(f"[`{name}`](reference/components.md#{kind.replace('_', '-')}-{name})" for name in names)
+
+
+def _studies() -> str:
+    """Return a table for each study in `benchmarks/studies` that has been run, its numbers in per cent."""
+    parts = []
+    for path in sorted((ROOT / "benchmarks" / "studies").glob("*/summary.json")):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        lines = [
+            f"### {path.parent.name}\n",
+            f"`{summary['metric']}` on `test`, in per cent; differences from `{summary['baseline']}`.\n",
+            "| arm | labels | seeds | mean | difference, 95 % interval | p | p (Holm) | step time |",
+            "|---|---|---|---|---|---|---|---|",
+            *(_study_row(row) for row in summary["rows"]),
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _study_row(row: Mapping[str, Any]) -> str:
+    mean, change, step = row["estimate"], row["difference"], row["cost"]["step"]
+    told = [
+        f"`{row['arm']}`",
+        "" if row["fraction"] is None else f"{100 * row['fraction']:g} %",
+        str(len(row["seeds"])),
+        f"{100 * mean['mean']:.1f} ± {100 * mean['error']:.1f}",
+    ]
+    if change:
+        low, high = (f"{100 * change[end]:+.1f}" for end in ("low", "high"))
+        told += [f"{100 * change['mean']:+.1f} [{low}, {high}]", f"{change['p']:.2g}", f"{change['p_holm']:.2g}"]
+    else:
+        told += [""] * 3
+    return f"| {' | '.join(told)} | {step:.2f} |"
 
 
 def _options(params: type) -> str:

@@ -29,7 +29,10 @@ def _exported(module: ModuleType) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_examples_run(package: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_run(
+    package: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some write
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     for test in examples(package):
         runner.run(test)

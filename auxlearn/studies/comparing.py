@@ -75,7 +75,7 @@ def compare(
         ... }
         >>> other = {**spec, "name": "turned", "pretext": {"turned": {"type": "tiny"}}}
         >>> runs = [
-        ...     auxlearn.run(one, seed=seed, out=f"compared/{one['name']}-{seed}", plugins=[tiny], overwrite=True).path
+        ...     auxlearn.run(one, seed=seed, out=f"compared/{one['name']}-{seed}", plugins=[tiny]).path
         ...     for one in (spec, other)
         ...     for seed in (0, 1)
         ... ]
