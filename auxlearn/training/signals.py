@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 __all__ = ["StopRequest", "catch_signals"]
 
@@ -29,10 +30,14 @@ def catch_signals() -> Iterator[StopRequest]:
         return
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    seen: set[int] = set()
 
-    def remember(number: int, _frame: FrameType | None) -> None:
+    # It stays in place: a step finds that out of order which is not as the step began (`auxlearn.settings`).
+    def remember(number: int, frame: FrameType | None) -> None:
+        if number in seen:
+            _as_if_not_caught(before[signal.Signals(number)], number, frame)
         request.signal = number
-        signal.signal(number, before[signal.Signals(number)])
+        seen.add(number)
 
     for number in before:
         signal.signal(number, remember)
@@ -41,3 +46,11 @@ def catch_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _as_if_not_caught(handler: Any, number: int, frame: FrameType | None) -> None:
+    if callable(handler):
+        handler(number, frame)
+    elif handler == signal.SIG_DFL:
+        signal.signal(number, handler)
+        signal.raise_signal(number)

@@ -16,9 +16,11 @@ import torch
 import auxlearn
 from auxlearn.errors import CheckpointError, DivergedError, EnvironmentProblem, Interrupted, SpecError
 from auxlearn.evaluation import Selection
+from auxlearn.learning.features import Features
 from auxlearn.spec import load_spec
 from auxlearn.spec.models import Monitor
 from auxlearn.testing import plugin
+from auxlearn.testing.fakes import TinyBackbone
 from auxlearn.training.fit import Fit
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.progress import Silent
@@ -123,6 +125,44 @@ def test_resume_after_a_signal_is_bit_exact(step: int, number: int, tmp_path: Pa
     resume(tmp_path / "broken")
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
     assert (tmp_path / "whole" / "metrics.jsonl").read_bytes() == (tmp_path / "broken" / "metrics.jsonl").read_bytes()
+
+
+class SignalIn(TinyBackbone):
+    """Sends signals to this process in a forward pass of training."""
+
+    passes, at, numbers = 0, 0, (signal.SIGINT,)
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> Features:
+        SignalIn.passes += self.training
+        if SignalIn.passes == SignalIn.at:
+            for number in SignalIn.numbers:
+                os.kill(os.getpid(), number)
+        return super().forward(inputs)
+
+
+def interrupted_inside(folder: Path, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    monkeypatch.setattr("auxlearn.testing.fakes.TinyBackbone", SignalIn)
+    monkeypatch.setattr(SignalIn, "numbers", numbers)
+    monkeypatch.setattr(SignalIn, "at", 10)
+    monkeypatch.setattr(SignalIn, "passes", 0)
+    run(folder, spec())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_a_component_is_no_fault_of_it(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught:
+        interrupted_inside(tmp_path / "r", monkeypatch, number)
+    assert caught.value.code == 128 + number
+    assert signal.getsignal(number) is before
+    assert resume(tmp_path / "r").test
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_inside(tmp_path / "r", monkeypatch, signal.SIGINT, signal.SIGINT)
 
 
 @pytest.mark.slow
