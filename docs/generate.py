@@ -191,7 +191,7 @@ def _studies() -> str:
         lines = [
             f"### {path.parent.name}\n",
             f"`{summary['metric']}` on `test`, in per cent; differences from `{summary['baseline']}`.\n",
-            "| arm | labels | seeds | mean | difference, 95 % interval | p | p (Holm) | step time |",
+            "| arm | labels | seeds | mean | difference, 95 % interval | p | p (Holm) | time |",
             "|---|---|---|---|---|---|---|---|",
             *(_study_row(row) for row in summary["rows"]),
         ]
@@ -200,7 +200,7 @@ def _studies() -> str:
 
 
 def _study_row(row: Mapping[str, Any]) -> str:
-    mean, change, step = row["estimate"], row["difference"], row["cost"]["step"]
+    mean, change, time = row["estimate"], row["difference"], row["cost"]["time"]
     told = [
         f"`{row['arm']}`",
         "" if row["fraction"] is None else f"{100 * row['fraction']:g} %",
@@ -212,7 +212,7 @@ def _study_row(row: Mapping[str, Any]) -> str:
         told += [f"{100 * change['mean']:+.1f} [{low}, {high}]", f"{change['p']:.2g}", f"{change['p_holm']:.2g}"]
     else:
         told += [""] * 3
-    return f"| {' | '.join(told)} | {step:.2f} |"
+    return f"| {' | '.join(told)} | {time:.2f} |"
 
 
 def _options(params: type) -> str:

@@ -118,8 +118,8 @@ def _points(summary: Summary, styles: dict[str, dict[str, Any]]) -> Figure | Non
 
 
 def _gain(summary: Summary) -> Figure | None:
-    """Draw the paired difference from the baseline against the time of a step, a panel for each label fraction."""
-    rows = [row for row in summary.rows if row.difference is not None and row.cost.step is not None]
+    """Draw the paired difference from the baseline against the time of training, a panel for each label fraction."""
+    rows = [row for row in summary.rows if row.difference is not None and row.cost.time is not None]
     if not rows:
         return None
     styles = _styles(summary)
@@ -131,10 +131,10 @@ def _gain(summary: Summary) -> Figure | None:
         if fraction is not None:
             axes.set_title(f"{100 * fraction:g} % of the labels", fontsize=9)
         for row in rows:
-            if row.fraction == fraction and row.difference is not None and row.cost.step is not None:
+            if row.fraction == fraction and row.difference is not None and row.cost.time is not None:
                 style = {**styles[row.arm], "linestyle": "none", "label": row.arm}
-                axes.errorbar([row.cost.step], [row.difference.mean], yerr=_reaches([row.difference]), **style)
-    figure.supxlabel(f"time of a step (multiple of {summary.baseline})", fontsize=10)
+                axes.errorbar([row.cost.time], [row.difference.mean], yerr=_reaches([row.difference]), **style)
+    figure.supxlabel(f"time of the whole training (multiple of {summary.baseline})", fontsize=10)
     direction = "" if summary.mode == "max" else ", less is better"
     figure.supylabel(f"{summary.metric}: difference from {summary.baseline}{direction}", fontsize=10)
     _legend(figure, panels)
