@@ -12,7 +12,7 @@ from auxlearn.learning.balancing import Fixed
 from auxlearn.learning.context import LossKey, StepContext
 from auxlearn.learning.interfaces import Balanced, Balancer
 
-__all__ = ["combine_gradients", "combine_losses"]
+__all__ = ["combine_gradients", "combine_losses", "constant"]
 
 
 def combine_losses(
@@ -68,5 +68,21 @@ def combine_gradients(
     return Balanced(
         total=balanced.total.detach() + total,
         weights={**own, **watched},
-        shared={key: w.detach() if isinstance(w, Tensor) else w for key, w in shared.items()},
+        shared=constant(shared, step.weights, gram),
     )
+
+
+def constant(
+    weights: Mapping[LossKey, Tensor | float], spec: Mapping[LossKey, float], like: Tensor
+) -> dict[LossKey, Tensor | float]:
+    """Return weights without a graph: tensors with the type and on the device of `like`, floats if they are the spec's.
+
+    A weight of the spec is known already; what differs from it is for the records, which look at tensors.
+    """
+
+    def one(key: LossKey, weight: Tensor | float) -> Tensor | float:
+        if isinstance(weight, Tensor):
+            return weight.detach()
+        return weight if weight == spec.get(key) else like.detach().new_full((), weight)
+
+    return {key: one(key, weight) for key, weight in weights.items()}

@@ -210,6 +210,7 @@ class Balancer(nn.Module, ABC):
         """Update the history of losses and the like, once after each step that was not skipped. Default: nothing.
 
         Args:
-            losses: The means over all processes and micro-batches of those that were computed, unweighted.
+            losses: The means over all processes and micro-batches of those that were computed, unweighted; at least
+                one.
             step: What a task may know of the step; it has no weights.
         """

@@ -14,7 +14,7 @@ from auxlearn.calls import calling
 from auxlearn.data import Batch
 from auxlearn.learning.asking import ask_count, ask_loss, augmented, featured, prepared
 from auxlearn.learning.balancing import Fixed
-from auxlearn.learning.combining import combine_gradients, combine_losses
+from auxlearn.learning.combining import combine_gradients, combine_losses, constant
 from auxlearn.learning.context import FrozenCopy, Gather, LossKey, Shared, StepContext, identity_gather
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.features import Features, in_dtype_of
@@ -203,8 +203,9 @@ class Learner(nn.Module):
                 with calling("pretext", name, "after_step", tensors.values()):
                     self.pretext[name].after_step(tensors, context)  # type: ignore[operator]
             learned = {key: loss for key, loss in result.losses.items() if not self.watches(key)}
-            with calling("balance", "", "after_step", learned.values()):
-                self.balancer.after_step(learned, moment.context(moment.draws("balance"), {}, gather))
+            if learned:
+                with calling("balance", "", "after_step", learned.values()):
+                    self.balancer.after_step(learned, moment.context(moment.draws("balance"), {}, gather))
 
     def combine_gradients(self, losses: Mapping[LossKey, Tensor], gram: Tensor, plan: Plan) -> Balanced:
         """Return how the balancer combines the gradients of the plan's losses, given their inner products."""
@@ -249,12 +250,13 @@ class Learner(nn.Module):
         return tasks[ask.key.task]  # type: ignore[return-value]
 
     def _combined(self, losses: Mapping[LossKey, Tensor], work: Work) -> dict[str, Tensor]:
-        """Return the `total` of the losses and the weights that are tensors."""
+        """Return the `total` of the losses and, as tensors, the weights that are not simply those of the spec."""
         context = work.moment.context(work.moment.draws("balance"), work.weights, work.gather)
         context = attrs.evolve(context, scales=work.scales)
         balanced = combine_losses(self.balancer, losses, self._watching(losses), context)
-        weights = {f"weight/{number}": balanced.weights[key] for number, key in enumerate(losses)}
-        return {"total": balanced.total} | {n: w.detach() for n, w in weights.items() if isinstance(w, Tensor)}
+        weights = constant(balanced.weights, work.weights, balanced.total)
+        found = {f"weight/{number}": weights[key] for number, key in enumerate(losses)}
+        return {"total": balanced.total} | {n: w for n, w in found.items() if isinstance(w, Tensor)}
 
     def watches(self, key: LossKey) -> bool:
         """Return whether the loss is a probe's, which nothing else learns from."""

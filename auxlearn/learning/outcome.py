@@ -22,7 +22,7 @@ class StepResult:
     Attributes:
         total: The sum to call `backward` on; detached where the trainer has done so.
         losses: Each loss before weighting, detached: the mean over what it counts, in all processes.
-        weights: The factor of each in the total.
+        weights: The factor of each in the total; with micro-batches the mean over them.
         metrics: Detached scalars by task and name: `"puzzle/tile_accuracy"`, of a primary task with the view that it
             was asked on, `"emotion@clean/accuracy"`.
         carry: What the pretext tasks' `after_step` gets, by task.
@@ -91,7 +91,10 @@ def read_outputs(plan: Plan, parts: Sequence[tuple[Group, Mapping[str, Tensor]]]
 
 
 def merge_results(results: Sequence[StepResult]) -> StepResult:
-    """Return the results of the micro-batches as one: losses add up, metrics are averaged, carries concatenated."""
+    """Return the results of the micro-batches as one.
+
+    Losses add up, metrics and weights are averaged, carries concatenated.
+    """
     if len(results) == 1:
         return results[0]
     first = results[0]
@@ -99,6 +102,7 @@ def merge_results(results: Sequence[StepResult]) -> StepResult:
         first,
         total=_sum([r.total for r in results]),
         losses={key: _sum([r.losses[key] for r in results]) for key in first.losses},
+        weights={key: _mean([r.weights[key] for r in results]) for key in first.weights},
         metrics={name: torch.stack([r.metrics[name] for r in results]).mean() for name in first.metrics},
         carry={
             task: {leaf: torch.cat([r.carry[task][leaf] for r in results]) for leaf in leaves}
@@ -106,6 +110,14 @@ def merge_results(results: Sequence[StepResult]) -> StepResult:
         },
         samples=sum(r.samples for r in results),
     )
+
+
+def _mean(weights: Sequence[Tensor | float]) -> Tensor | float:
+    """Return the mean of the weights of one loss, of which those of the spec are floats."""
+    tensors = [weight for weight in weights if isinstance(weight, Tensor)]
+    if not tensors:
+        return weights[0]
+    return torch.stack([w if isinstance(w, Tensor) else tensors[0].new_full((), w) for w in weights]).mean()
 
 
 def _sum(scalars: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from auxlearn import Arrangement, Learner, Moment
+from auxlearn import Arrangement, Learner, Moment, Trainer
 from auxlearn.data import Batch
 from auxlearn.errors import PluginError
 from auxlearn.learning import (
@@ -418,6 +418,30 @@ def test_a_balancer_may_learn_and_its_weights_are_recorded(build):
     assert not weight.requires_grad
     result.total.backward()
     torch.testing.assert_close(learner.balancer.scale.grad, loss)
+
+
+def test_weights_that_a_balancer_tells_as_floats_are_recorded_where_they_are_not_those_of_the_spec(build):
+    class Halving(Balancer):
+        def combine(self, losses, gram, step):
+            weights = {k: step.weights[k] / 2 if k.role == "pretext" else step.weights[k] for k in losses}
+            return Balanced(total=sum(loss * weights[k] for k, loss in losses.items()), weights=weights)
+
+    result = build({"a": TinyPretext()}, {"a": Arrangement(weight=0.5)}, balancer=Halving()).step(tiny_batch(), NOW)
+    assert {str(key): weight for key, weight in result.weights.items()} == {"kind@clean": 1.0, "a@a": 0.25}
+    assert [isinstance(weight, torch.Tensor) for weight in result.weights.values()] == [False, True]
+
+
+def test_the_weights_of_micro_batches_are_averaged(build):
+    class Growing(Balancer):
+        """Weights of 1 and 3 in two micro-batches, the first as the spec has it."""
+
+        def combine(self, losses, gram, step):
+            weights = dict.fromkeys(losses, 1.0 + 2 * step.draws.micro)
+            return Balanced(total=sum(loss * weights[k] for k, loss in losses.items()), weights=weights)
+
+    learner = build({}, {}, balancer=Growing())
+    trainer = Trainer(learner, torch.optim.SGD(learner.parameters(), lr=0.1), accumulate=2)
+    assert [float(weight) for weight in trainer.step(tiny_batch()).weights.values()] == [2.0]
 
 
 def test_what_a_balancer_needs_must_fit(build):

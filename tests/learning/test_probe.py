@@ -222,3 +222,20 @@ def test_the_features_of_a_frozen_backbone_have_no_graph() -> None:
     assert all(p.grad is None for p in learner.backbone.parameters())
     assert learner.primary["kind"].head.weight.grad is not None
     assert_same(before, learner.backbone.state_dict())
+
+
+class Remembering(Product):
+    """Keeps the losses that it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[dict[Any, torch.Tensor]] = []
+
+    def after_step(self, losses: Any, step: Any) -> None:
+        self.told.append(dict(losses))
+
+
+def test_a_balancer_does_not_hear_of_a_step_in_which_only_probes_have_a_loss() -> None:
+    balancer = Remembering()
+    train(make(("probe",), ARRANGEMENTS["seldom"], balancer=balancer))
+    assert [[str(key) for key in losses] for losses in balancer.told] == [["flip@flip"], ["flip@flip"]]

@@ -156,6 +156,7 @@ def test_weights_on_what_is_shared_leave_the_heads_alone():
             torch.testing.assert_close(found[name], plain[name])
     assert any(not torch.equal(found[n], plain[n]) for n in plain if n.startswith("backbone"))
     assert {key.task: weight for key, weight in result.weights.items()} == factors
+    assert all(isinstance(weight, torch.Tensor) for weight in result.weights.values())  # which is what is recorded
 
 
 def test_a_balancer_learns_its_own_parameters():
