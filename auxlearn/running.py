@@ -102,9 +102,9 @@ def train(
     frozen = spec.backbone.keys.freeze and spec.init_from is None
     for note in (*data.notes, *([_FROZEN] if frozen else ())):
         told.say(f"note: {note}")
-    memory = PeakMemory(fabric.device)
+    memory, begun = PeakMemory(fabric.device), fit.trainer.steps
     fit.train()
-    cost = {**fit.recorder.step_time(), **memory.read()}
+    cost = {**fit.step_time.read(), **memory.read(known=fit.trainer.steps > begun)}
     test = fit.finish()
     best = _best(fit)
     if fabric.is_global_zero:

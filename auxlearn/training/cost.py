@@ -1,19 +1,73 @@
-"""`PeakMemory`: the most memory that a training took, of the process and of its device."""
+"""What a training costs: `PeakMemory`, of the process and of its device, and `StepTime`."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import re
+import statistics
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["PeakMemory"]
+__all__ = ["PeakMemory", "StepTime"]
 
+_WINDOW = 60  # steps
+_PAUSE = 10  # times the median of its window: more is no step but a machine that slept or was taken away
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class StepTime:
+    """The mean time of a step over a whole training, whatever tasks come and go in it.
+
+    The first step of a process, which sets much up, is left out. A step that took more than ten times the median of the
+    sixty around it counts as that median. Resuming goes on with what was measured before.
+
+    Examples:
+        >>> from auxlearn.training.cost import StepTime
+        >>> time = StepTime()
+        >>> for seconds in (9.0, 1.0, 3.0, 2.0):
+        ...     time.add(seconds)
+        >>> time.read()
+        {'seconds_per_step': 2.0, 'timed_steps': 3}
+    """
+
+    def __init__(self) -> None:
+        self._total, self._count = 0.0, 0
+        self._window: list[float] = []
+        self._first = True
+
+    def add(self, seconds: float) -> None:
+        """Take in a step."""
+        if self._first:
+            self._first = False
+            return
+        self._window.append(seconds)
+        if len(self._window) == _WINDOW:
+            self._total, self._count = self._sums()
+            self._window = []
+
+    def read(self) -> dict[str, Any]:
+        """Return the mean, None where no step was timed, and the number of steps."""
+        total, count = self._sums()
+        return {"seconds_per_step": total / count if count else None, "timed_steps": count}
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        total, count = self._sums()
+        return {"seconds": total, "steps": count}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with a checkpoint's state."""
+        self._total, self._count = state["seconds"], state["steps"]
+
+    def _sums(self) -> tuple[float, int]:
+        usual = statistics.median(self._window) if self._window else 0.0
+        kept = (seconds if seconds <= _PAUSE * usual else usual for seconds in self._window)
+        return self._total + sum(kept), self._count + len(self._window)
 
 
 class PeakMemory:
@@ -41,8 +95,14 @@ class PeakMemory:
         with contextlib.suppress(OSError):
             _RESET.write_text("5")  # the value that resets the mark, and does nothing else
 
-    def read(self) -> dict[str, Any]:
-        """Return the bytes, None where nobody knows: `memory` of the process, `device_memory` of the GPU."""
+    def read(self, *, known: bool = True) -> dict[str, Any]:
+        """Return the bytes, None where nobody knows: `memory` of the process, `device_memory` of the GPU.
+
+        Args:
+            known: Whether anything was trained since it was made.
+        """
+        if not known:
+            return {"memory": None, "device_memory": None}
         device = torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
         return {"memory": _peak(), "device_memory": device}
 

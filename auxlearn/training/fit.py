@@ -16,6 +16,7 @@ from auxlearn.errors import AuxlearnError, DivergedError, EnvironmentProblem, In
 from auxlearn.evaluation import Selection, main_scores
 from auxlearn.learning.learner import StepResult
 from auxlearn.spec.models import CheckpointKeys, Choice, EvaluateKeys
+from auxlearn.training.cost import StepTime
 from auxlearn.training.curves import draw_interplay
 from auxlearn.training.failing import naming_plugins, way_on
 from auxlearn.training.feed import Feed
@@ -45,6 +46,7 @@ class Fit:
         total: Optimizer steps in all.
         checkpoint: When to save, and what to keep.
         evaluate: When to score.
+        step_time: How long a step takes.
         choices: The components by section of the spec, to say which plugin failed.
     """
 
@@ -60,6 +62,7 @@ class Fit:
     choices: Mapping[str, Choice] = attrs.field(factory=dict)
     finished: bool = False
     opposition: Opposition = attrs.field(init=False)
+    step_time: StepTime = attrs.field(init=False, factory=StepTime)
     _saved_at: float = attrs.field(factory=time.monotonic)
     _saved_step: int | None = None
 
@@ -93,6 +96,7 @@ class Fit:
             self.reporter.say(f"warning: passed over a damaged checkpoint: {fault}")
         extra = unpack(self.trainer, snapshot)
         self.recorder.restore(extra["recorder"], self.trainer.fabric.device)
+        self.step_time.restore(extra["step_time"])
         for line in self.recorder.history():
             list(self.opposition.take(line))  # what was told before the break is not told again
         self.selection.restore(extra["selection"])
@@ -189,6 +193,7 @@ class Fit:
         for notice in self.trainer.learner.reach.told():
             self.reporter.say(f"warning: {notice}")
         self.recorder.add(result)
+        self.step_time.add(result.seconds)
         self._tell(result)
 
     def _tell(self, result: StepResult) -> None:
@@ -259,6 +264,7 @@ class Fit:
         if self.is_first and step != self._saved_step:
             extra = {
                 "recorder": self.recorder.state(),
+                "step_time": self.step_time.state(),
                 "selection": self.selection.state(),
                 "finished": self.finished,
             }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from auxlearn.learning.learner import StepResult
 __all__ = ["Recorder", "finite_json"]
 
 Record = dict[str, Any]
-
-_WINDOW = 60  # steps; many small numbers divide it, so that tasks with `every` have the same part of each window
 
 
 def finite_json(value: Any) -> Any:
@@ -57,11 +54,9 @@ class Recorder:
         self._loggers = list(loggers)
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._seconds: list[float] = []
 
     def add(self, result: StepResult) -> None:
         """Take in a training step."""
-        self._seconds.append(result.seconds)
         values = {f"loss/{key}": loss for key, loss in result.losses.items()}
         values |= {f"weight/{key}": weight for key, weight in result.weights.items() if isinstance(weight, Tensor)}
         values |= dict(result.metrics)
@@ -76,18 +71,6 @@ class Recorder:
             return {}
         sums = torch.stack(list(self._sums.values())).tolist()
         return {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
-
-    def step_time(self) -> dict[str, Any]:
-        """Return the seconds that a step took in this process, and of how many steps.
-
-        It is the median over windows of 60 steps of their mean: the median ignores what else the machine did, the mean
-        counts tasks that are computed every few steps. A shorter run is one window. The first step, in which much is
-        set up, is left out.
-        """
-        timed = self._seconds[1:] or self._seconds
-        starts = range(0, max(1, len(timed) - _WINDOW + 1), _WINDOW)
-        means = [statistics.fmean(timed[start : start + _WINDOW]) for start in starts if timed]
-        return {"seconds_per_step": statistics.median(means) if means else None, "timed_steps": len(timed)}
 
     def flush(self, step: int, **facts: Any) -> Record:
         """Write the means since the last line, and begin anew."""

@@ -159,7 +159,9 @@ class Trainer:
             trial = Trial(self.learner, plans, scales, self.gather)
             result = attrs.evolve(self._run(trial), samples=len(batch))
             if self.watch_every is not None and self.steps % self.watch_every == 0:
+                pause = self._now()
                 seen = self._interplay.measure(plans, scales, result.weights)
+                begin += self._now() - pause  # watching is no part of what a task costs
                 result = attrs.evolve(result, metrics={**result.metrics, **seen})
             norms = self._gradient_norms()
             # inf - inf is NaN, so one sum is finite only if every part of it is.
@@ -170,6 +172,12 @@ class Trainer:
                 self._allow(result, batch, trial)
         self.steps += 1
         return attrs.evolve(result, seconds=time.perf_counter() - begin)
+
+    def _now(self) -> float:
+        """Return the time at which the device has done all it was given."""
+        if self.fabric.device.type == "cuda":
+            torch.cuda.synchronize(self.fabric.device)
+        return time.perf_counter()
 
     def _run(self, trial: Trial) -> StepResult:
         """Run the plans forward and backward, and look at the gradients of tasks that are new."""

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import torch
 
@@ -17,6 +16,7 @@ import auxlearn
 from auxlearn.errors import EnvironmentProblem
 from auxlearn.learning.learner import StepResult
 from auxlearn.testing import plugin
+from auxlearn.training.cost import StepTime
 from auxlearn.training.folder import RunFolder
 from auxlearn.training.recorder import Recorder, finite_json
 
@@ -48,14 +48,18 @@ def test_lines_are_means_since_the_line_before(tmp_path: Path) -> None:
     assert recorder.flush(3)["loss/a"] == 5.0
 
 
-def test_the_time_of_a_step_counts_what_is_done_every_few_steps_and_no_pause(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "m.jsonl", every=4)
-    assert recorder.step_time() == {"seconds_per_step": None, "timed_steps": 0}
-    recorder.add(attrs.evolve(result(1.0), seconds=50.0))  # the first step sets much up
-    assert recorder.step_time() == {"seconds_per_step": 50.0, "timed_steps": 1}
-    for step in range(181):
-        recorder.add(attrs.evolve(result(1.0), seconds=30.0 if step == 7 else 2.0 if step % 4 == 0 else 1.0))
-    assert recorder.step_time() == {"seconds_per_step": 1.25, "timed_steps": 181}
+def test_the_time_of_a_step_counts_what_comes_and_goes_and_no_pause() -> None:
+    time = StepTime()
+    time.add(50.0)  # the first step sets much up
+    assert time.read() == {"seconds_per_step": None, "timed_steps": 0}
+    for step in range(90):
+        time.add(30.0 if step == 7 else 1.0)
+    again = StepTime()
+    again.restore(json.loads(json.dumps(time.state())))
+    again.add(20.0)
+    for _ in range(30):
+        again.add(2.0)  # a task began
+    assert again.read() == {"seconds_per_step": 1.25, "timed_steps": 120}
 
 
 def test_a_restored_recorder_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
