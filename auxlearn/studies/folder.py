@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +20,12 @@ from auxlearn.spec.models import Spec
 from auxlearn.studies.cells import Cell, CellKey, read_cell, read_json
 from auxlearn.studies.loading import Study
 from auxlearn.studies.work import Task
+from auxlearn.studies.writing import replace, writing_in
 
 __all__ = ["StudyFolder"]
 
 _FILE = "study.json"
+_BEFORE = re.compile(rf"\.lock|\.{re.escape(_FILE)}\.\d+")  # what there may be before that file
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -51,44 +54,77 @@ class StudyFolder:
         return {key: read_cell(self.cell(key), key, study.keys.stage) for key in study.cells}
 
     def require_own(self) -> None:
-        """Raise a SpecError if there is something else."""
-        if self.path.exists() and any(self.path.iterdir()) and not (self.path / _FILE).is_file():
-            what = "the folder is not empty, and not that of a study"
-            raise SpecError(Problem(where=str(self.path), what=what, fix="another --out"))
+        """Raise a SpecError if there is something else, which would be written over."""
+        where, what = self.path, "the folder is not empty, and not that of a study"
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            what = "is a file, where the folder of the study should be"
+        elif self.begun:
+            content = read_json(self.path / _FILE, {})
+            if isinstance(content, dict) and "study" in content and "auxlearn_study" not in content:
+                return
+            where, what = self.path / _FILE, "is not from a study that was run here, which would write over it"
+        elif all(_BEFORE.fullmatch(entry.name) for entry in self.path.iterdir()):
+            return
+        raise SpecError(Problem(where=str(where), what=what, fix="another --out"))
 
-    def threads(self, jobs: int) -> int | None:
-        """Return the threads with which the study was begun, since bits depend on them; else a fair share."""
+    @property
+    def begun(self) -> bool:
+        """Whether a study was begun here, if the folder is that of a study."""
+        return (self.path / _FILE).is_file()
+
+    def threads(self, jobs: int, *, here: bool) -> int:
+        """Return the threads with which the study was begun, since bits depend on them.
+
+        Args:
+            jobs: At the beginning each of so many gets a fair share of the cores,
+            here: but a single one in this process those that torch has here.
+        """
         recorded: int | None = read_json(self.path / _FILE, {}).get("threads")
-        if recorded is not None or jobs == 1:
+        if recorded is not None:
             return recorded
+        if here:
+            import torch
+
+            return torch.get_num_threads()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, cores // jobs)
 
-    def write(self, study: Study, threads: int | None) -> None:
+    def write(self, study: Study, threads: int) -> None:
         """Write what is begun."""
         content = {"threads": threads, "baseline": study.baseline, "study": study.given}
-        temporary = self.path / f".{_FILE}.new"
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(self.path / _FILE)
+        with writing_in(self.path):
+            replace(self.path / _FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Make the folder, and keep others out.
+    def lock(self, *, needed: bool = True) -> Iterator[bool]:
+        """Make the folder, and keep others out; the value says whether that could be done.
+
+        Args:
+            needed: Raise where it cannot.
 
         Raises:
-            EnvironmentProblem: If another process works here.
+            EnvironmentProblem: If another process works here, or the folder cannot be written.
         """
+        lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
+            with writing_in(self.path):
+                self._acquire(lock)
+        except EnvironmentProblem:
+            if needed:
+                raise
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
+
+    def _acquire(self, lock: FileLock) -> None:
+        try:
+            lock.acquire()
         except Timeout:
-            raise EnvironmentProblem(
-                Problem(where=str(self.path), what="another process works here", exit_code=8)
-            ) from None
-        except OSError as error:
-            what = f"cannot be written: {error.strerror or error}"
-            raise EnvironmentProblem(Problem(where=str(self.path), what=what, exit_code=8)) from error
+            what = "another process works here"
+            raise EnvironmentProblem(Problem(where=str(self.path), what=what, exit_code=8)) from None
 
     def tasks(
         self,
@@ -96,7 +132,7 @@ class StudyFolder:
         registry: Registry,
         found: Mapping[CellKey, Cell],
         *,
-        threads: int | None,
+        threads: int,
         plugins: Sequence[ModuleType],
         block: Sequence[str],
     ) -> list[Task]:

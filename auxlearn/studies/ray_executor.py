@@ -75,7 +75,7 @@ class RayExecutor(Executor):
                 self._ray.shutdown()
 
     def _start(self, tasks: Sequence[Task]) -> None:
-        threads = max((task.threads or 1 for task in tasks), default=1)
+        threads = max((task.threads for task in tasks), default=1)
         here = {"num_cpus": self._jobs * threads} if self._address is None else {"address": self._address}
         try:
             self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **here)
@@ -86,7 +86,10 @@ class RayExecutor(Executor):
     def _submit(self, task: Task) -> Any:
         gpus = task.spec.get("train", {}).get("accelerator", "auto") in ("auto", "cuda")
         has = gpus and self._ray.cluster_resources().get("GPU", 0) >= 1
-        remote = self._ray.remote(num_cpus=task.threads or 1, num_gpus=int(has), max_retries=0)
+        # Where no machine has so many cores, the run gets them in turns instead of waiting for ever.
+        most = max((node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]), default=0)
+        cores = max(1, min(task.threads, int(most)))
+        remote = self._ray.remote(num_cpus=cores, num_gpus=int(has), max_retries=0)
         return remote(work).remote(task)
 
     def _outcome(self, reference: Any) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from auxlearn.errors import Interrupted
+from auxlearn.errors import Interrupted, Problem, SpecError, escape
 from auxlearn.registry import discover
 from auxlearn.studies.cells import Cell, CellKey, read_cell
 from auxlearn.studies.executors import Executor, Here
@@ -24,6 +24,7 @@ from auxlearn.studies.statistics import require_extra
 from auxlearn.studies.stopping import Stopped
 from auxlearn.studies.summary import Summary, summarise
 from auxlearn.studies.work import Outcome, Task
+from auxlearn.studies.writing import writing_in
 
 __all__ = ["StudyResult", "study"]
 
@@ -104,27 +105,42 @@ def study(
         >>> result.summary.metric, [(row.arm, row.seeds) for row in result.summary.rows]
         ('kind/accuracy', [('supervised', (0, 1)), ('turned', (0, 1))])
     """
+    _require_sensible(executor, address, jobs, threads)
     require_extra()
     registry = discover(plugins, block)
     read = load_study(source, overrides, registry)
     folder = StudyFolder(path=Path(out or Path("runs") / read.name).absolute())
     folder.require_own()
-    cells = folder.read(read)
-    threads = threads or folder.threads(jobs)
-    tasks = folder.tasks(read, registry, cells, threads=threads, plugins=plugins, block=block)
+    if not run and not folder.begun:
+        raise SpecError(Problem(where=str(folder.path), what="no run of the study is there yet", fix="run it first"))
     where = _executor(executor, jobs, address, folder)
-    done = _Done(study=read, folder=folder, cells=cells)
     stopped = None
-    with folder.lock():
+    # What is there is read by one who keeps others out, so that it stays true.
+    with folder.lock(needed=run) as alone:
+        cells = folder.read(read)
+        done = _Done(study=read, folder=folder, cells=cells)
+        each = threads or folder.threads(jobs, here=isinstance(where, Here)) if run else 1
+        tasks = folder.tasks(read, registry, cells, threads=each, plugins=plugins, block=block)
         if run:
-            folder.write(read, threads)
+            folder.write(read, each)
             stopped = done.run(tasks, where, quiet=quiet)
-        summary = done.compare()
+        summary = done.compare(write=alone)
     if stopped is not None:
         count = sum(cell.state == "done" for cell in cells.values())
         told = f"{count} of {len(cells)} runs are done, the others saved; fix: the same command goes on"
         raise Interrupted(stopped.signal, f"stopped by signal {stopped.signal}: {told}")
     return StudyResult(path=folder.path, cells=[*cells.values()], summary=summary, failed=done.failed)
+
+
+def _require_sensible(executor: str, address: str | None, jobs: int, threads: int | None) -> None:
+    if executor not in ("local", "ray"):
+        raise ValueError(f"`executor` should be 'local' or 'ray', found {executor!r}.")
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        if value is not None and value < 1:
+            raise ValueError(f"`{name}` should be at least 1, found {value}.")
+    if address is not None and executor != "ray":
+        what, fix = f"the address {escape(address)} is that of a Ray cluster, and runs are local", "--executor ray"
+        raise SpecError(Problem(what=what, fix=fix))
 
 
 def _executor(name: str, jobs: int, address: str | None, folder: StudyFolder) -> Executor:
@@ -175,17 +191,29 @@ class _Done:
         else:
             self.cells[task.key] = read_cell(Path(task.folder), task.key, self.study.keys.stage)
 
-    def compare(self) -> Summary | None:
-        """Write what all runs came to, and return what they say together."""
-        cells, keys = [*self.cells.values()], self.study.keys
-        write_results(self.folder.path, cells)
-        if not any(cell.state == "done" for cell in cells):
-            return None
-        summary = summarise(
-            cells, baseline=self.study.baseline, metric=keys.metric, mode=keys.mode, notes=self._notes(cells)
-        )
-        write_report(self.folder.path, summary, f"Study {self.study.name}", cells)
+    def compare(self, *, write: bool) -> Summary | None:
+        """Return what all runs say together; write it, and what each came to, if `write`."""
+        cells, keys, folder = [*self.cells.values()], self.study.keys, self.folder.path
+        if write:
+            with writing_in(folder):
+                write_results(folder, cells)
+        summary = None
+        if any(cell.state == "done" for cell in cells):
+            summary = summarise(
+                cells, baseline=self.study.baseline, metric=keys.metric, mode=keys.mode, notes=self._notes(cells)
+            )
+        if write:
+            self._report(cells, summary)
         return summary
+
+    def _report(self, cells: Sequence[Cell], summary: Summary | None) -> None:
+        folder = self.folder.path
+        with writing_in(folder):
+            if summary is not None:
+                write_report(folder, summary, f"Study {self.study.name}", cells)
+                return
+            for name in ("summary.json", "report.md"):  # of runs that the study no longer asks for
+                (folder / name).unlink(missing_ok=True)
 
     def _notes(self, cells: Sequence[Cell]) -> list[str]:
         """Return where runs of one seed are no pairs in all respects."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
+import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,16 +39,16 @@ class Task:
         folder: Its run folder.
         plugins: Names of modules with hooks, besides the installed plugins.
         block: Names of plugins to leave out.
-        threads: Of torch on a CPU; None for as many as there are.
+        threads: Of torch on a CPU.
     """
 
     key: CellKey
     spec: Mapping[str, Any]
     root: str
     folder: str
+    threads: int
     plugins: Sequence[str] = ()
     block: Sequence[str] = ()
-    threads: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -67,18 +69,19 @@ class Outcome:
 def work(task: Task) -> Outcome:
     """Do a run: from the start, or from where it was interrupted. Whatever goes wrong is an outcome."""
     try:
-        if task.threads is not None:
-            # Before torch is imported, for all that reads it then.
+        if "torch" not in sys.modules:  # which reads it when it is imported, as others do
             os.environ["OMP_NUM_THREADS"] = str(task.threads)
         from auxlearn import api
 
         registry = _registry(tuple(task.plugins), tuple(task.block))
-        _set_threads(task)
         _wait_for(Path(task.folder))
-        if (Path(task.folder) / "manifest.json").is_file():
-            api.resume(task.folder, registry=registry)
-        else:
-            _run(task, registry)
+        with _threads(task):
+            if read_json(Path(task.folder) / "status.json", {}).get("state") == "done":
+                pass  # another process has done it since the study looked
+            elif (Path(task.folder) / "manifest.json").is_file():
+                api.resume(task.folder, registry=registry)
+            else:
+                _run(task, registry)
     except Interrupted as error:
         return Outcome(state="interrupted", code=error.code)
     except Stopped as stopped:
@@ -106,13 +109,17 @@ def _run(task: Task, registry: Registry) -> None:
     api.run(task.spec, root=task.root, out=task.folder, overwrite=True, registry=registry)
 
 
-def _set_threads(task: Task) -> None:
+@contextlib.contextmanager
+def _threads(task: Task) -> Iterator[None]:
     """Take the number of threads with which the run was begun, since bits depend on it."""
     import torch
 
-    threads = read_json(Path(task.folder) / "manifest.json", {}).get("threads", task.threads)
-    if threads is not None and threads != torch.get_num_threads():
-        torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(read_json(Path(task.folder) / "manifest.json", {}).get("threads", task.threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _wait_for(folder: Path) -> None:

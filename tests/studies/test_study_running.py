@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from auxlearn.building import build_from
 from auxlearn.errors import CheckpointError, EnvironmentProblem, Interrupted, SpecError
 from auxlearn.registry import discover
 from auxlearn.studies.cells import CellKey
+from auxlearn.studies.folder import StudyFolder
 from auxlearn.studies.loading import load_study
 from auxlearn.training.fit import Fit
 
@@ -94,13 +96,100 @@ def test_a_run_of_another_spec_is_not_taken_for_one_of_the_study(done, small, pl
     assert told(free.summary) == told(done.summary)
 
 
-def test_a_folder_of_something_else_or_of_somebody_else_is_refused(small, plugins, tmp_path):
+def test_a_folder_of_something_else_is_refused(small, plugins, tmp_path):
+    def refused(folder, said):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(SpecError, match=said):
+            auxlearn.study(small, out=folder, plugins=plugins)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(SpecError, match="not that of a study"):
-        auxlearn.study(small, out=tmp_path, plugins=plugins)
-    (tmp_path / "study.json").write_text("{}")
-    with FileLock(tmp_path / ".lock"), pytest.raises(EnvironmentProblem, match="another process works here"):
-        auxlearn.study(small, out=tmp_path, plugins=plugins)
+    refused(tmp_path, "not that of a study")
+    refused(tmp_path / "thesis.txt", "is a file")
+    (tmp_path / "study.json").write_text(json.dumps({**small, "study": "mine"}))  # that of a person, not of a folder
+    refused(tmp_path, r"study\.json: is not from a study that was run here")
+    (tmp_path / "study.json").write_text("[]")
+    refused(tmp_path, r"study\.json: is not from a study that was run here")
+
+
+def test_a_folder_in_which_another_process_works_is_refused_and_can_be_read(done, small, plugins):
+    before = {path: path.stat().st_mtime_ns for path in done.path.iterdir()}
+    with FileLock(done.path / ".lock"):
+        with pytest.raises(EnvironmentProblem, match="another process works here"):
+            auxlearn.study(small, out=done.path, plugins=plugins)
+        shown = auxlearn.study(small, out=done.path, plugins=plugins, run=False)
+    assert told(shown.summary) == told(done.summary)
+    assert {path: path.stat().st_mtime_ns for path in done.path.iterdir()} == before
+
+
+def test_without_running_nothing_is_begun(small, plugins, tmp_path):
+    with pytest.raises(SpecError, match="no run of the study is there yet"):
+        auxlearn.study(small, out=tmp_path / "new", plugins=plugins, run=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_was_killed_at_once_can_be_used(small, plugins, tmp_path):
+    for name in (".lock", ".study.json.123"):
+        (tmp_path / name).touch()
+    few = {**small, "seeds": [0], "fractions": [1], "arms": {"plain": {}}}
+    assert [cell.state for cell in auxlearn.study(few, out=tmp_path, plugins=plugins).cells] == ["done"]
+
+
+def test_every_run_has_the_threads_with_which_the_study_was_begun(small, plugins, tmp_path):
+    before = torch.get_num_threads()
+    few = {**small, "fractions": [1], "arms": {"plain": {}}}
+    try:
+        torch.set_num_threads(2)
+        auxlearn.study(few, ["seeds=[0]"], out=tmp_path, plugins=plugins)
+        torch.set_num_threads(1)
+        auxlearn.study(few, ["seeds=[0,1]"], out=tmp_path, plugins=plugins)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    manifests = [json.loads(path.read_text()) for path in tmp_path.glob("cells/plain/1/*/manifest.json")]
+    assert [manifest["threads"] for manifest in manifests] == [2, 2]
+    assert StudyFolder(path=tmp_path).threads(4, here=False) == 2
+    assert StudyFolder(path=tmp_path / "new").threads(1, here=False) >= 1
+
+
+def test_a_run_that_was_done_meanwhile_is_left_as_it_is(done, small, plugins, tmp_path, monkeypatch):
+    def elsewhere(folder):  # another process, which is waited for, does the run
+        shutil.copytree(done.path / "cells" / folder.relative_to(tmp_path / "cells"), folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr("auxlearn.studies.work._wait_for", elsewhere)
+    result = auxlearn.study(small, out=tmp_path, plugins=plugins)
+    assert [cell.seconds for cell in result.cells] == [cell.seconds for cell in done.cells]
+
+
+def test_a_reader_of_the_progress_who_leaves_is_not_the_folder(small, plugins, tmp_path, monkeypatch):
+    def gone(*_words, **_where):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("auxlearn.studies.live._line", gone)
+    with pytest.raises(BrokenPipeError):
+        auxlearn.study(small, out=tmp_path, plugins=plugins, quiet=False)
+
+
+def test_a_folder_that_cannot_be_made_is_told(small, plugins, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentProblem, match="cannot be written: Not a directory"):
+        auxlearn.study(small, out=tmp_path / "file" / "inner", plugins=plugins)
+
+
+@pytest.mark.parametrize("wrong", [{"executor": "rya"}, {"jobs": 0}, {"threads": -1}])
+def test_arguments_of_a_program_that_cannot_be(small, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=rf"`{name}` should be .*, found {value!r}"):
+        auxlearn.study(small, **wrong)
+
+
+def test_a_report_of_other_runs_does_not_stay(small, plugins, tmp_path):
+    few = {**small, "seeds": [0], "fractions": [1]}
+    auxlearn.study({**few, "arms": {"plain": {}}}, out=tmp_path, plugins=plugins)
+    assert (tmp_path / "report.md").is_file()
+    hot = {"optimizer.lr": 1e30, "train.epochs": 3}
+    assert auxlearn.study({**few, "arms": {"hot": hot}}, out=tmp_path, plugins=plugins).summary is None
+    assert {path.name for path in tmp_path.glob("*.*")} == {".lock", "results.csv", "results.json", "study.json"}
 
 
 def test_a_run_that_fails_is_listed_and_takes_no_other_along(small, plugins, tmp_path, capsys):
