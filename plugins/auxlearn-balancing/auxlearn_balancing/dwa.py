@@ -38,8 +38,8 @@ class DynamicWeightAverage(Balancer):
     ramp of a weight does not look like learning.
 
     What the paper leaves open: a task that was off throughout one of the two epochs has $r_t = 1$; steps in which it
-    was off, or had no row with a label (a loss of exactly 0), do not count. A batch that touches two epochs counts
-    for the one that it begins in. Losses should be positive, as in the paper.
+    was off, or had no row with a label (a loss of exactly 0), do not count, and neither do such views of it. A batch
+    that touches two epochs counts for the one that it begins in. Losses should be positive, as in the paper.
 
     Args:
         tasks: Names of the tasks.

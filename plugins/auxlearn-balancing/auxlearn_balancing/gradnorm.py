@@ -38,7 +38,9 @@ class GradNorm(Balancer):
     `"lr_scale": {"balance": 25}`), and `clip_norm` holds for the gradients by $\omega$ on their own.
 
     A task that is off in a step, or has no row with a label (a loss of exactly 0), is left out of all means of this
-    step. $L_t(0)$ is the first loss of a task that is not 0, however late it starts. Losses should be positive.
+    step, and its $\omega_t$ is not scaled: those of the others are, so that all still add up to the number of tasks.
+    Views without such a row are left out of the means of their task. $L_t(0)$ is the first loss of a task that is not
+    0, however late it starts. Losses should be positive.
 
     Args:
         tasks: Names of the tasks.
@@ -85,7 +87,10 @@ class GradNorm(Balancer):
         means = TaskLosses(losses, unweighted, self.tasks).means().to(self.initial.dtype)
         self.initial.copy_(torch.where(self.initial == 0, means, self.initial))
         bounded = torch.stack([self.weights[name].detach() for name in self.tasks]).clamp(min=_LEAST)
-        for name, scaled in zip(self.tasks, bounded * (len(self.tasks) / bounded.sum()), strict=True):
+        on = (means != 0).to(bounded.dtype)
+        left = (len(self.tasks) - (bounded * (1 - on)).sum()).clamp(min=_LEAST)
+        scale = torch.where(on > 0, left / (bounded * on).sum().clamp(min=_LEAST), 1.0)
+        for name, scaled in zip(self.tasks, bounded * scale, strict=True):
             self.weights[name].data.copy_(scaled)
 
     def _distance(self, factors: Tensor, gram: Tensor, tasks: TaskLosses) -> Tensor:

@@ -59,13 +59,16 @@ class TaskLosses:
         return self._rows(self._weights)
 
     def shares(self) -> Tensor:
-        """Return the share of each loss in the weight of its task, whose rows add up to 1: [T, K]."""
-        whole = self._by_task()
-        parts = zip(self.keys, self._weights, strict=True)
-        return self._rows([weight / whole[key.task] for key, weight in parts])
+        """Return the share of each loss in the weight of its task: [T, K].
+
+        A view with a loss of exactly 0, as without a row that has a label, has no share. Rows add up to 1, or are 0
+        where there is no other view.
+        """
+        parts = self.weights() * (self._values != 0)
+        return parts / parts.sum(1, keepdim=True).clamp(min=torch.finfo(parts.dtype).tiny)
 
     def means(self) -> Tensor:
-        """Return the mean loss of each task over its views by their shares, 0 where it is off: [T]."""
+        """Return the mean loss of each task over its views by their shares, 0 where it has none: [T]."""
         return self.shares() @ self._values
 
     def gram(self, gram: Tensor) -> Tensor:
@@ -87,12 +90,6 @@ class TaskLosses:
         place = {name: number for number, name in enumerate(self.tasks)}
         parts = zip(self.keys, self._weights, strict=True)
         return {key: each[place[key.task]] * weight for key, weight in parts}
-
-    def _by_task(self) -> dict[str, float]:
-        whole: dict[str, float] = {}
-        for key, weight in zip(self.keys, self._weights, strict=True):
-            whole[key.task] = whole.get(key.task, 0.0) + weight
-        return whole
 
     def _rows(self, each: Sequence[float]) -> Tensor:
         rows = [

@@ -282,12 +282,48 @@ def test_gradnorm_leaves_out_what_is_off_or_has_no_rows():
     assert slopes_of(empty) == pytest.approx(expected)
 
 
+def test_a_view_without_a_labelled_row_does_not_count_in_the_mean_of_its_task():
+    values = [2.0, 0.0, 2.0]  # `kind` on the clean images, on the puzzles, where no row has a label, and `a`
+    keys, weights = KEYS[:3], [0.5, 0.5, 1.0]
+    assert TaskLosses(losses_of(values, keys), step_of(weights, keys)).means().tolist() == [2, 2]
+    assert TaskLosses(losses_of([0.0, 0.0, 2.0], keys), step_of(weights, keys)).means().tolist() == [0, 2]
+    balancer = DynamicWeightAverage(("kind", "a"), temperature=0.5).double()
+    for epoch, seen in enumerate(([2.0, 2.0, 2.0], values)):
+        balancer.after_step(losses_of(seen, keys), StepContext(epoch=epoch))
+    balanced = balancer.combine(losses_of(values, keys), None, step_of(weights, keys, epoch=2))
+    assert [w.item() for w in balanced.weights.values()] == pytest.approx(weights)
+    # Gradients of norm 1 and equal rates: every weight is where it should be.
+    gradients = torch.tensor([[1.0, 0], [0, 0], [0, 1]], dtype=torch.float64)
+    learned = GradNorm(("kind", "a")).double()
+    learned.initial.fill_(2.0)
+    learned.combine(losses_of(values, keys), gradients @ gradients.T, step_of(weights, keys)).total.backward()
+    assert [learned.weights[name].grad.item() for name in ("kind", "a")] == [0, 0]
+
+
+def test_gradnorm_leaves_the_weight_of_a_task_that_is_off_alone():
+    balancer = GradNorm(TASKS).double()
+    optimizer = torch.optim.Adam(balancer.parameters(), lr=0.05)
+    keys, gradients = KEYS[:3], gradients_of(0)[:3]
+    for _ in range(20):
+        losses = losses_of([1.0, 1.0, 3.0], keys)
+        optimizer.zero_grad()
+        balancer.combine(losses, gradients @ gradients.T, step_of(WEIGHTS[:3], keys)).total.backward()
+        optimizer.step()
+        with torch.no_grad():
+            balancer.after_step(losses, StepContext())
+        kind, a, b = (balancer.weights[name].item() for name in TASKS)
+        assert b == 1
+        assert kind + a == pytest.approx(2)
+    assert kind > 1.03
+
+
 def test_gradnorm_keeps_the_first_losses_and_the_sum_of_weights():
-    balancer = weighing(GradNorm(TASKS).double(), (2.0, 1.0, -1.0))
+    balancer = weighing(GradNorm(TASKS).double(), (2.0, 0.5, -1.0))
     seen = dict(zip(KEYS, map(torch.tensor, (1.0, 3.0, 0.0, 5.0)), strict=True))
     balancer.after_step(seen, StepContext())
     assert balancer.initial.tolist() == [2, 0, 5]
-    assert [balancer.weights[name].item() for name in TASKS] == pytest.approx([3 * w / 3.001 for w in (2, 1, 0.001)])
+    found = [balancer.weights[name].item() for name in TASKS]
+    assert found == pytest.approx([2.5 * 2 / 2.001, 0.5, 2.5 * 0.001 / 2.001])  # `a` has no loss
     balancer.after_step({key: torch.tensor(7.0) for key in KEYS}, StepContext())
     assert balancer.initial.tolist() == [2, 7, 5]
 
