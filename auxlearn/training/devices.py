@@ -84,9 +84,11 @@ def mean_over_processes(fabric: Fabric, *tensors: Tensor) -> None:
     """Make each tensor its mean over all processes, in place, with one collective."""
     if fabric.world_size == 1 or not tensors:
         return
-    flat = torch.cat([t.flatten() for t in tensors]) if len(tensors) > 1 else tensors[0].flatten()
-    mean = sum_over_processes(fabric, flat) / fabric.world_size
-    parts = torch.split(mean, [t.numel() for t in tensors])
+    if len(tensors) == 1 and tensors[0].is_contiguous():
+        sum_over_processes(fabric, tensors[0]).div_(fabric.world_size)
+        return
+    flat = torch.cat([t.flatten() for t in tensors])
+    parts = torch.split(sum_over_processes(fabric, flat).div_(fabric.world_size), [t.numel() for t in tensors])
     torch._foreach_copy_(list(tensors), [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
 
 

@@ -16,7 +16,7 @@ def parameter_groups(learner: Learner, keys: OptimizerKeys) -> list[dict[str, An
     """Return the trained parameters of `learner` in groups of equal learning rate and weight decay.
 
     Each group has `name`, `params`, `lr` and `weight_decay`. Biases and the parameters of normalisation layers, i.e.
-    those with fewer than two dimensions, do not decay unless `keys.decay_norms`.
+    those with fewer than two dimensions, do not decay unless `keys.decay_norms`; those of the balancer never do.
 
     Raises:
         SpecError: If `keys.lr_scale` names a part that does not exist.
@@ -28,7 +28,9 @@ def parameter_groups(learner: Learner, keys: OptimizerKeys) -> list[dict[str, An
         if not parameter.requires_grad:
             continue
         lr = keys.lr * _scale(name, keys.lr_scale) * layers.get(name, 1.0)
-        decay = keys.weight_decay if parameter.ndim > 1 or keys.decay_norms else 0.0
+        # Weights of losses and the like: pulled to 0, they would mean something else.
+        decays = (parameter.ndim > 1 or keys.decay_norms) and not name.startswith("balancer.")
+        decay = keys.weight_decay if decays else 0.0
         group = groups.setdefault(
             (lr, decay), {"name": f"lr {lr:g}, decay {decay:g}", "params": [], "lr": lr, "weight_decay": decay}
         )

@@ -4,7 +4,10 @@ from torch import nn
 from auxlearn.registry import unusable_name
 
 
-@pytest.mark.parametrize("name", [name for name in dir(nn.ModuleDict()) if not name.startswith("_")])
+TAKEN = sorted({*dir(nn.ModuleDict()), *dir(nn.ParameterDict())})
+
+
+@pytest.mark.parametrize("name", [name for name in TAKEN if not name.startswith("_")])
 def test_what_torch_uses_is_refused(name):
     assert unusable_name(name) == "torch uses this name itself"
 

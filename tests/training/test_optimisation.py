@@ -6,6 +6,7 @@ from torch import nn
 
 from auxlearn import Arrangement, Learner
 from auxlearn.errors import SpecError
+from auxlearn.learning.balancing import Fixed
 from auxlearn.spec.models import OptimizerKeys
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary
 from auxlearn.training.optimisation import parameter_groups
@@ -52,6 +53,16 @@ def test_norms_and_biases_do_not_decay():
 
 def test_norms_and_biases_decay_if_asked():
     assert {decay for _, decay in found(learner(), decay_norms=True).values()} == {0.5}
+
+
+def test_what_a_balancer_learns_never_decays():
+    class Learned(Fixed):
+        def __init__(self):
+            super().__init__()
+            self.scalar, self.matrix = nn.Parameter(torch.ones(())), nn.Parameter(torch.eye(2))
+
+    decays = {name: decay for name, (_, decay) in found(learner(balancer=Learned()), decay_norms=True).items()}
+    assert {name for name, decay in decays.items() if not decay} == {"balancer.scalar", "balancer.matrix"}
 
 
 def test_rates_by_part_the_closest_name_wins():

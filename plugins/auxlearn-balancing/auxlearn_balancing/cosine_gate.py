@@ -25,7 +25,8 @@ class CosineGate(Balancer):
 
     (`"weighted"`: the rule of Proposition 1, which converges to critical points of the primary loss), or along
     $g + \sum_a [\cos(g, g_a) > 0]\, g_a$ (`"unweighted"`). No direction is worse for the primary tasks than $g$ by
-    first order: its inner product with $g$ is at least $\lVert g \rVert^2$. The heads learn by the weights of the
+    first order: its inner product with $g$ is at least $\lVert g \rVert^2$, which holds for steps of plain gradient
+    descent, not for those that Adam or clipping make of it. The heads learn by the weights of the
     spec: only what is shared can be disturbed.
 
     The paper has one auxiliary task; here each is judged on its own. Several primary tasks judge together, by the sum
