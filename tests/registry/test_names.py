@@ -3,7 +3,6 @@ from torch import nn
 
 from auxlearn.registry import unusable_name
 
-
 TAKEN = sorted({*dir(nn.ModuleDict()), *dir(nn.ParameterDict())})
 
 
