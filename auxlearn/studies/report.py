@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from auxlearn.studies.cells import Cell
-from auxlearn.studies.statistics import LEVEL, Estimate
+from auxlearn.studies.statistics import LEVEL, MOST_EXACT, Estimate
 from auxlearn.studies.summary import Row, Summary
 
 __all__ = ["HEADER", "explanation", "markdown", "rows_of", "write_report", "write_results"]
@@ -74,11 +74,19 @@ def explanation(summary: Summary) -> list[str]:
         f"`{summary.metric}`, of which {direction} is better: mean over seeds ± standard error, with the {level} "
         "interval of Student's t.",
         f"Differences are from `{summary.baseline}`, paired by seed: mean ± standard error, {level} interval of the "
-        "paired t, two-sided p-value of the exact permutation test of signs, and that corrected for "
+        f"paired t, two-sided p-value of the {_test(summary)}, and that corrected for "
         f"{_number(summary.comparisons)} by Holm's method. `better` and `worse` stand where the interval leaves out 0.",
         "Step time, time of the whole training and peak memory are multiples of the baseline's.",
     ]
     return [*lines, *summary.notes]
+
+
+def _test(summary: Summary) -> str:
+    """Return what the test is: beyond some pairs not all choices of signs are looked at."""
+    test = "permutation test of signs"
+    if all(row.difference is None or row.difference.count <= MOST_EXACT for row in summary.rows):
+        return f"exact {test}"
+    return f"{test} (exact up to {MOST_EXACT} pairs; of more, {2**MOST_EXACT} choices of signs were drawn at random)"
 
 
 def _number(comparisons: int) -> str:

@@ -14,10 +14,12 @@ import numpy as np
 
 from auxlearn.errors import EnvironmentProblem, Problem
 
-__all__ = ["LEVEL", "Difference", "Estimate", "estimate", "holm", "paired", "require_extra", "smallest_p"]
+__all__ = ["LEVEL", "MOST_EXACT", "Difference", "Estimate", "estimate", "holm", "paired", "require_extra", "smallest_p"]
 
 LEVEL = 0.95
-_MOST_EXACT = 16  # pairs; beyond, so many random choices of signs stand for all of them
+MOST_EXACT = 16  # pairs; beyond, as many random choices of signs as those have stand for all of them
+# Of the largest score: what rounding to float32, as metrics are, can do to a difference of two of them, twice over.
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
 _PACKAGES = ("scipy", "matplotlib")
 
 
@@ -97,7 +99,10 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> Differ
 
     The test is the exact permutation test of paired samples: if the arm made no difference, the sign of each difference
     could as well be the other one, so the observed mean is ranked among those of all 2^n choices of signs (with more
-    than 16 pairs: of 65 536 random ones, the same each time). It assumes no distribution.
+    than 16 pairs: of 65 536 random ones, the same each time, and the observed one). It assumes no distribution.
+
+    Scores that are shares of few rows give ties: other signs with just the observed mean, which count as so far from 0.
+    Means that differ by no more than scores rounded to float32 can are therefore taken for equal.
 
     Args:
         values: The values of the arm by seed.
@@ -109,14 +114,17 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> Differ
         >>> round(found.mean, 3), found.p
         (0.133, 0.25)
     """
-    differences = sorted(values[seed] - baseline[seed] for seed in values.keys() & baseline.keys())
-    if not differences:
+    seeds = values.keys() & baseline.keys()
+    if not seeds:
         return None
-    p = _sign_flips(np.asarray(differences))
+    differences = sorted(values[seed] - baseline[seed] for seed in seeds)
+    largest = max(abs(one[seed]) for one in (values, baseline) for seed in seeds)
+    p = _sign_flips(np.asarray(differences), _ROUNDING * largest)
     return Difference(**attrs.asdict(estimate(differences)), p=p, p_holm=p)
 
 
-def _sign_flips(differences: np.ndarray) -> float:
+def _sign_flips(differences: np.ndarray, tolerance: float) -> float:
+    """Return for how many choices of signs the mean is, up to `tolerance`, at least as far from 0."""
     from scipy import stats
 
     if len(differences) == 1:  # both signs are equally far from 0
@@ -126,19 +134,23 @@ def _sign_flips(differences: np.ndarray) -> float:
         np.mean,
         permutation_type="samples",
         vectorized=True,
-        n_resamples=2**_MOST_EXACT,
+        n_resamples=2**MOST_EXACT,
         random_state=np.random.default_rng(0),
     )
-    return float(found.pvalue)
+    as_far = np.abs(found.null_distribution) >= abs(found.statistic) - tolerance
+    # All choices hold the observed one; to random ones it is added ("Permutation p-values should never be zero",
+    # Phipson & Smyth 2010).
+    added = len(differences) > MOST_EXACT
+    return float((as_far.sum() + added) / (as_far.size + added))
 
 
 def smallest_p(pairs: int) -> float:
-    """Return the smallest p-value that so many pairs can give: all signs alike, of 2^n choices.
+    """Return the smallest p-value that so many pairs can give: all signs alike, of 2^n choices, or none as far.
 
     >>> smallest_p(5), smallest_p(6)
     (0.0625, 0.03125)
     """
-    return 2.0 ** (1 - pairs) if pairs <= _MOST_EXACT else 2.0 / (2**_MOST_EXACT + 1)
+    return 2.0 ** (1 - pairs) if pairs <= MOST_EXACT else 1.0 / (2**MOST_EXACT + 1)
 
 
 def holm(differences: Sequence[Difference]) -> list[Difference]:

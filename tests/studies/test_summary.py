@@ -80,6 +80,12 @@ def test_too_few_seeds_are_told():
     assert not any("could" in note for note in enough)
 
 
+def test_the_test_is_called_exact_where_it_is():
+    assert "of the exact permutation test of signs, and" in explanation(summarise(cells_of(), baseline="plain"))[1]
+    many = explanation(summarise(cells_of(seeds=17), baseline="plain"))[1]
+    assert "of the permutation test of signs (exact up to 16 pairs; of more, 65536 choices" in many
+
+
 def test_runs_that_are_not_done_are_counted_and_left_out():
     cells = cells_of(seeds=3)
     cells[-1] = Cell(key=cells[-1].key, state="failed", reason="no memory")
