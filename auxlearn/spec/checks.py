@@ -29,6 +29,7 @@ def check(assembly: Assembly) -> None:
         (("primary", "pretext", "train"), check_arrangements),
         (("train",), _check_train),
         (("train", "balance"), _check_balance),
+        (("train", "log"), _check_watching),
         (("init_from",), _check_source),
         (("train",), check_epoch),
         (("data", "train"), check_unlabelled),
@@ -144,6 +145,15 @@ def _check_balance(assembly: Assembly) -> Found:
     if balancer.needs == "gradients" and train.precision == "16-mixed":
         what = f'the balancer "{balancer.name}" needs gradients, which float16 would have to scale one by one'
         yield ("train", "precision"), Problem(what=what, allowed='"bf16-mixed" or "32-true"')
+
+
+def _check_watching(assembly: Assembly) -> Found:
+    if assembly.plain["log"].gradients_every is not None and assembly.plain["train"].precision == "16-mixed":
+        what = "gradients of single losses are measured unscaled, and float16 would lose the small ones"
+        yield (
+            ("log", "gradients_every"),
+            Problem(what=what, fix='set "precision": "bf16-mixed" in "train"'),
+        )
 
 
 def _check_warmup(assembly: Assembly) -> Found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from auxlearn.training.guard import Guard
 __all__ = ["Interplay", "Opposition"]
 
 _LINES = 10  # lines of the log that a judgement rests on
+_ERRORS = 5  # standard errors: by chance in one judgement of 2,700, as Student's t with nine degrees of freedom has it
 
 
 class Interplay:
@@ -104,8 +104,8 @@ def _pairs(tasks: Sequence[str], asked: Tensor, heard: Tensor) -> dict[str, Tens
 class Opposition:
     """Notices a pretext task that pulls against a primary task for long: negative transfer, as it happens.
 
-    A pair is told once, when the cosines of its last ten lines of the log have a mean that is below zero by more than
-    two standard errors.
+    Each ten lines of the log are judged, no line twice. A pair is told once, when the mean cosine of such lines is
+    below zero by more than five standard errors: a long run is judged often, and should not be warned by chance.
 
     Args:
         primary: Names of the primary tasks.
@@ -114,9 +114,7 @@ class Opposition:
 
     def __init__(self, primary: Sequence[str], pretext: Sequence[str]) -> None:
         self._pairs = list(itertools.product(primary, pretext))
-        self._seen: dict[tuple[str, str], deque[tuple[int, float]]] = {
-            pair: deque(maxlen=_LINES) for pair in self._pairs
-        }
+        self._seen: dict[tuple[str, str], list[tuple[int, float]]] = {pair: [] for pair in self._pairs}
         self._told: set[tuple[str, str]] = set()
 
     def take(self, line: Mapping[str, Any]) -> Iterator[str]:
@@ -127,6 +125,9 @@ class Opposition:
                 continue
             seen = self._seen[first, second]
             seen.append((line["step"], cosine))
+            if len(seen) < _LINES:
+                continue
+            self._seen[first, second] = []
             if (first, second) not in self._told and _opposed([value for _, value in seen]):
                 self._told.add((first, second))
                 mean = statistics.fmean(value for _, value in seen)
@@ -138,7 +139,5 @@ class Opposition:
 
 
 def _opposed(cosines: Sequence[float]) -> bool:
-    if len(cosines) < _LINES:
-        return False
     error = statistics.stdev(cosines) / math.sqrt(len(cosines))
-    return statistics.fmean(cosines) + 2 * error < 0
+    return statistics.fmean(cosines) + _ERRORS * error < 0

@@ -58,6 +58,13 @@ def test_a_balancer_that_needs_all_losses_goes_with_one_backward_pass(small, reg
     load_spec(small, registry=registry)
 
 
+def test_gradients_are_not_watched_in_float16(small, registry):
+    small |= {"train": {"precision": "16-mixed"}, "log": {"gradients_every": 10}}
+    assert "bf16-mixed" in problems(small, registry)["/log/gradients_every"].fix
+    small["train"]["precision"] = "bf16-mixed"
+    load_spec(small, registry=registry)
+
+
 def test_a_warm_up_longer_than_the_run(small, registry):
     small |= {"train": {"epochs": 2}, "schedule": {"warmup_epochs": 3}}
     assert list(problems(small, registry)) == ["/schedule/warmup_epochs"]

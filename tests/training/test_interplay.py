@@ -185,5 +185,11 @@ def test_what_is_short_or_uncertain_is_not_told(values):
     assert list(Opposition(["kind"], ["flip"]).take({"kind": "test", "step": 3})) == []
 
 
+def test_long_runs_without_opposition_are_hardly_ever_told():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(200, 500, generator=generator).mul(0.1).tolist()
+    assert sum(bool(told(values)) for values in noise) <= 10  # 2 % are expected
+
+
 def test_agreement_at_first_does_not_hide_opposition_later():
     assert len(told([0.5] * 30 + [-0.5] * 10)) == 1
