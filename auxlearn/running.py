@@ -179,8 +179,13 @@ def working(folder: RunFolder, *, first: bool) -> Iterator[None]:
 
 def _note_failure(folder: RunFolder, error: BaseException) -> None:
     before = folder.read("status.json", missing={})
-    if before.get("state") != "interrupted":
-        kept = {name: before[name] for name in ("stage", "stages", "step", "of", "best", "value") if name in before}
-        last = {} if "stages" in kept else {"last": next(reversed(folder.checkpoints.steps()), None)}
-        said = str(error) if isinstance(error, AuxlearnError) else f"{type(error).__name__}: {error}"
-        folder.status("failed", **kept, **last, error=said)
+    stopped = isinstance(error, KeyboardInterrupt)
+    if before.get("state") == "interrupted" or (stopped and before.get("state") == "done"):
+        return
+    kept = {name: before[name] for name in ("stage", "stages", "step", "of", "best", "value") if name in before}
+    last = {} if "stages" in kept else {"last": next(reversed(folder.checkpoints.steps()), None)}
+    if stopped:  # by a person or a signal, outside of the steps; nothing has failed
+        folder.status("interrupted", **kept, **last)
+        return
+    said = str(error) if isinstance(error, AuxlearnError) else f"{type(error).__name__}: {error}"
+    folder.status("failed", **kept, **last, error=said)

@@ -188,8 +188,10 @@ class _Done:
         if outcome.state == "failed":
             self.failed[task.key] = outcome
             self.cells[task.key] = Cell(key=task.key, state="failed", reason=outcome.reason)
-        else:
-            self.cells[task.key] = read_cell(Path(task.folder), task.key, self.study.keys.stage)
+            return
+        cell = read_cell(Path(task.folder), task.key, self.study.keys.stage)
+        tried = outcome.state == "interrupted" and cell.state == "failed"  # which was noted before this try
+        self.cells[task.key] = Cell(key=task.key, state="interrupted") if tried else cell
 
     def compare(self, *, write: bool) -> Summary | None:
         """Return what all runs say together; write it, and what each came to, if `write`."""

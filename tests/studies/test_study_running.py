@@ -238,6 +238,29 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(done, small, plugins, tmp_path, 
     assert told(auxlearn.study(small, out=tmp_path, plugins=plugins).summary) == told(done.summary)
 
 
+@pytest.mark.parametrize(("during", "state"), [("finish", "interrupted"), ("tidy", "done")])
+def test_ctrl_c_after_the_steps_is_no_failure(small, plugins, tmp_path, monkeypatch, during, state):
+    few = {**small, "seeds": [0], "fractions": [1], "arms": {"plain": {}}}
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Fit, during, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        auxlearn.study(few, out=tmp_path, plugins=plugins)
+    status = json.loads((tmp_path / "cells/plain/1/0/status.json").read_text())
+    assert (status["state"], "error" in status) == (state, False)
+    assert f",{state}," in (tmp_path / "results.csv").read_text()
+    result = auxlearn.study(few, out=tmp_path, plugins=plugins)
+    assert [cell.state for cell in result.cells] == ["done"]
+
+
+def test_ctrl_c_while_a_run_that_failed_is_tried_again_is_no_failure(small, plugins, tmp_path, monkeypatch):
+    few = {**small, "seeds": [0], "fractions": [1], "arms": {"hot": {"optimizer.lr": 1e30, "train.epochs": 3}}}
+    auxlearn.study(few, out=tmp_path, plugins=plugins)
+    assert ",failed," in (tmp_path / "results.csv").read_text()
+    monkeypatch.setattr("auxlearn.studies.work._wait_for", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted):
+        auxlearn.study(few, out=tmp_path, plugins=plugins)
+    assert ",interrupted," in (tmp_path / "results.csv").read_text()
+
+
 def start(study, folder, jobs=2, executor="local"):
     command = [sys.executable, str(WORKER), json.dumps(study), str(folder), str(jobs), executor]
     env = os.environ | {"OMP_NUM_THREADS": "1"}

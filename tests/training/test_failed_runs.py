@@ -36,7 +36,7 @@ def status(folder):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("engine"), GeneratorExit(), KeyboardInterrupt()])
-def test_a_failure_of_any_kind_is_noted_with_how_far_the_run_was(tmp_path, monkeypatch, error):
+def test_an_end_of_any_kind_is_noted_with_how_far_the_run_was(tmp_path, monkeypatch, error):
     steps, whole = itertools.count(1), Fit._after_step
 
     def fails(self):
@@ -48,7 +48,8 @@ def test_a_failure_of_any_kind_is_noted_with_how_far_the_run_was(tmp_path, monke
     with pytest.raises(type(error)):
         auxlearn.run(SPEC, out=tmp_path / "run", plugins=[plugin])
     found = status(tmp_path / "run")
-    assert (found["state"], found["error"]) == ("failed", f"{type(error).__name__}: {error}")
+    said = ("failed", f"{type(error).__name__}: {error}")
+    assert (found["state"], found.get("error")) == (("interrupted", None) if type(error) is KeyboardInterrupt else said)
     assert (found["step"], found["of"], found["last"]) == (8, 10, 6)
     assert found["best"] in (None, 2, 4, 5, 6)
     assert "value" in found
