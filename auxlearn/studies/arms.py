@@ -98,12 +98,19 @@ class Arm:
         return []
 
     def _document(self, registry: Registry, fraction: float | None) -> dict[str, Any]:
-        given = {**self.base.document, **{key: self.merged[key] for key in ("preset",) if key in self.merged}}
-        plain = expand_preset(given, registry).document
+        paths = {_steps(path): (path, value) for path, value in self.paths.items()}
+        named = {key: self.merged[key] for key in ("preset",) if key in self.merged}
+        if ("preset",) in paths:  # of a grid
+            named = {"preset": paths.pop(("preset",))[1]}
+        plain = expand_preset({**self.base.document, **named}, registry).document
         changes = {key: value for key, value in self.merged.items() if key != "preset"}
         # What several arms share must not become the same object, which a path of one would change for all.
-        document = copy.deepcopy(merge(plain, changes))
-        wrong = apply_overrides(document, [f"{path}={json.dumps(value)}" for path, value in self.paths.items()])
+        document, wrong = copy.deepcopy(merge(plain, changes)), []
+        for steps, (path, value) in paths.items():
+            if value is None and _is_section(document, steps):
+                document = merge(document, _nested(steps, None))
+            else:
+                wrong += apply_overrides(document, [f"{path}={json.dumps(value)}"])
         if wrong:
             raise AuxlearnError(wrong)
         if fraction is not None:
@@ -206,6 +213,17 @@ def _is_path(name: str) -> bool:
 
 def _steps(path: str) -> tuple[str, ...]:
     return parse(path) if path.startswith("/") else tuple(path.split("."))
+
+
+def _nested(steps: Sequence[str], value: Any) -> Any:
+    return {steps[0]: _nested(steps[1:], value)} if steps else value
+
+
+def _is_section(document: Any, steps: Sequence[str]) -> bool:
+    """Return whether an object stands there, and objects only on the way."""
+    for step in steps:
+        document = document.get(step) if isinstance(document, Mapping) else None
+    return isinstance(document, Mapping)
 
 
 def _text(value: Any) -> str:

@@ -122,9 +122,10 @@ def load_study(
     for arm in arms.values():
         problems += [one for fraction in fractions for one in arm.problems(registry, fraction, seed)]
     problems += _baseline(keys, arms, [arm.name for arm in entries])
+    problems += _one_folder(keys, arms)
     _stop_if((), problems, given)
     specs = {name: arm.spec(registry, fractions[0], seed) for name, arm in arms.items()}
-    _stop_if((), list(_unfit(keys, arms, specs)), given)
+    _stop_if((), [*_unfit(keys, arms, specs), *_deaf(keys, arms, specs, registry)], given)
     return Study(name=given.get("name", document.name), keys=keys, arms=arms, specs=specs, given=given)
 
 
@@ -180,6 +181,40 @@ def _baseline(keys: StudyKeys, arms: Mapping[str, Arm], names: Sequence[str]) ->
         what = f'there is no arm "{keys.baseline}"'
         meant = nearest(keys.baseline, arms)
         yield ("baseline",), Problem(where="/baseline", what=what, allowed=", ".join(arms), meant=meant)
+
+
+def _one_folder(keys: StudyKeys, arms: Mapping[str, Arm]) -> Iterator[Placed]:
+    """Yield what would share the folder of its runs with another, on some systems at least."""
+    seen: dict[str, str] = {}
+    for name, arm in arms.items():
+        other = seen.setdefault(name.casefold().rstrip("."), name)  # case, and dots at the end, do not count there
+        if other != name:
+            path = ("arms", arm.key)
+            what = f'the folder of "{name}" would be that of "{other}" on some systems'
+            yield path, Problem(where=pointer(*path), what=what, fix="rename one of them")
+    folders: dict[str, float] = {}
+    for index, fraction in enumerate(keys.fractions or ()):
+        first = folders.setdefault(CellKey(arm="", fraction=fraction, seed=0).path, fraction)
+        if first != fraction:
+            place = ("fractions", index)
+            what = f"{fraction!r} is {first!r} in the six digits that the name of a folder has"
+            yield place, Problem(where=pointer(*place), what=what, fix="keep one of them")
+
+
+def _deaf(keys: StudyKeys, arms: Mapping[str, Arm], specs: Mapping[str, Spec], registry: Registry) -> Iterator[Placed]:
+    """Yield where the stage that is scored has a label fraction of its own, whatever the study says."""
+    for name, number, stage in [
+        (name, i, str(one.stage)) for name, s in specs.items() for i, one in enumerate(s.stages)
+    ]:
+        if stage != (keys.stage or str(specs[name].stages[-1].stage)):
+            continue
+        for fraction in keys.fractions or ():
+            own = arms[name].spec(registry, fraction, keys.seeds[0]).stages[number].data.keys.fraction
+            if own != fraction:
+                what = f'the stage "{stage}" has the fraction {own:g} of its own, and the study gives the fractions'
+                where = pointer("stages", number, "data", "fraction")
+                yield arms[name].place(Problem(where=where, what=what, fix="leave it out, or out of the study"))
+                break
 
 
 def _unfit(keys: StudyKeys, arms: Mapping[str, Arm], specs: Mapping[str, Spec]) -> Iterator[Placed]:

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from auxlearn.errors import AuxlearnError, PluginError
-from auxlearn.registry import discover
+from auxlearn.registry import Provider, discover, hookimpl
 from auxlearn.studies.loading import load_study
 from auxlearn.studies.models import study_schema
 from auxlearn.testing import plugin as tiny
@@ -157,6 +157,10 @@ def test_mistakes_in_a_file_have_its_name(registry, tmp_path, monkeypatch):
         ({"auxlearn_study": 2}, "/auxlearn_study", "allowed: 1"),
         ({"mode": "most"}, "/mode", '"max", "min"'),
         ({"arms": {"a": {"grid": {"train.epochs": [1, 1]}}}}, "/arms/a", "two arms"),
+        ({"arms": {"plain": {}, "Plain": {}}}, "/arms/Plain", 'would be that of "plain"'),
+        ({"arms": {"a": {}, "a..": {}}}, "/arms/a..", 'would be that of "a"'),
+        ({"arms": {"a": {}, "A": {"grid": {"train.epochs": [1]}}, "a-Epochs=1": {}}}, "/arms/a-Epochs=1", "A-epochs=1"),
+        ({"fractions": [0.1, 0.1000001]}, "/fractions/1", "0.1000001 is 0.1"),
     ],
 )
 def test_mistakes_of_a_study(registry, keys, where, said):
@@ -168,6 +172,72 @@ def test_mistakes_of_a_study(registry, keys, where, said):
 def test_fractions_that_arms_set_themselves_are_fine_where_the_study_gives_none(registry):
     read = load_study(study_of(arms={"plain": {}, "less": {"data.fraction": 0.5}}), (), registry)
     assert [cell.path for cell in read.cells[:2]] == ["plain/given/0", "less/given/0"]
+
+
+STAGES = [
+    {"name": "pre", "primary": None, "pretext": {"turned": {"type": "tiny"}}, "data": {"fraction": 1}},
+    {"name": "fine", "data": {"fraction": 0.5}},
+]
+
+
+@pytest.mark.parametrize("fractions", [[0.5, 1], [1, 0.5], [0.25]])
+def test_a_fraction_of_the_scored_stage_itself_is_refused_under_fractions(registry, fractions):
+    base = {**BASE, "stages": STAGES}
+    found = problems_of(registry, study_of(base=base, fractions=fractions))
+    assert list(found) == ["/base/stages/1/data/fraction"]
+    assert 'the stage "fine" has the fraction 0.5 of its own' in str(found["/base/stages/1/data/fraction"])
+    mine = problems_of(registry, study_of(arms={"own": {"stages": STAGES}}, fractions=fractions))
+    assert list(mine) == ["/arms/own/stages/1/data/fraction"]
+
+
+def test_stages_that_are_not_scored_may_have_a_fraction_of_their_own(registry):
+    base = {**BASE, "stages": [STAGES[0], {"name": "fine"}]}
+    read = load_study(study_of(base=base, fractions=[0.5, 1]), (), registry)
+    spec = read.spec(read.cells[0], registry)
+    assert [stage.data.keys.fraction for stage in spec.stages] == [1, 0.5]
+
+
+class Presets:
+    """A plugin with two presets."""
+
+    @hookimpl
+    def auxlearn_presets(self):
+        one = {"pretext": {"one": {"type": "tiny"}}}
+        other = {"pretext": {"other": {"type": "tiny", "weight": 0.5}}, "train": {"epochs": 7}}
+        yield Provider(name="one", summary="One.", build=lambda *_: one)
+        yield Provider(name="other", summary="Another.", build=lambda *_: other)
+
+
+def test_a_preset_of_a_grid_replaces_that_of_the_base_as_one_of_an_arm_does():
+    registry = discover([tiny, Presets()])
+    base = {**{key: value for key, value in BASE.items() if key != "train"}, "preset": "one"}
+    arms = {"plain": {}, "own": {"preset": "other"}, "grid": {"grid": {"preset": ["one", "other"]}}}
+    specs = load_study(study_of(base=base, arms=arms), (), registry).specs
+    assert {name: [*spec.pretext] for name, spec in specs.items()} == {
+        "plain": ["one"],
+        "own": ["other"],
+        "grid-preset=one": ["one"],
+        "grid-preset=other": ["other"],
+    }
+    assert specs["grid-preset=other"].train.epochs == 7
+    wrong = problems_of(registry, study_of(base=base, arms={"a": {"grid": {"preset": ["otter"]}}}))
+    assert wrong["/arms/a/grid/preset"].meant == "other"
+
+
+@pytest.mark.parametrize("path", ["pretext.turned", "/pretext/turned", "pretext"])
+def test_null_at_a_path_takes_a_task_away(registry, path):
+    base = {**BASE, "pretext": {"turned": {"type": "tiny"}}}
+    arms = {"with": {}, "without": {path: None}, "again": {path: None, "pretext.turned.type": "tiny"}}
+    if path != "pretext":
+        arms["grid"] = {"grid": {path: [None]}}
+    specs = load_study(study_of(base=base, arms=arms), (), registry).specs
+    assert [[*spec.pretext] for spec in specs.values()] == [["turned"], [], ["turned"], []][: len(arms)]
+
+
+def test_null_is_a_value_where_no_section_is(registry):
+    arms = {"plain": {"train.epochs": None, "train.steps": 3}, "ema": {"train.ema": None}}
+    read = load_study(study_of(base={**BASE, "train": {"ema": 0.9}}, arms=arms), (), registry)
+    assert (read.specs["plain"].train.steps, read.specs["ema"].train.ema) == (3, None)
 
 
 def test_without_a_base_each_arm_needs_a_spec(registry):

@@ -241,9 +241,10 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(done, small, plugins, tmp_path, 
 @pytest.mark.parametrize(("during", "state"), [("finish", "interrupted"), ("tidy", "done")])
 def test_ctrl_c_after_the_steps_is_no_failure(small, plugins, tmp_path, monkeypatch, during, state):
     few = {**small, "seeds": [0], "fractions": [1], "arms": {"plain": {}}}
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch:
         patch.setattr(Fit, during, lambda _: os.kill(os.getpid(), signal.SIGINT))
-        auxlearn.study(few, out=tmp_path, plugins=plugins)
+        with pytest.raises(Interrupted):
+            auxlearn.study(few, out=tmp_path, plugins=plugins)
     status = json.loads((tmp_path / "cells/plain/1/0/status.json").read_text())
     assert (status["state"], "error" in status) == (state, False)
     assert f",{state}," in (tmp_path / "results.csv").read_text()
