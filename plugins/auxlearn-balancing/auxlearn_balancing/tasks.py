@@ -71,9 +71,17 @@ class TaskLosses:
         """Return the mean loss of each task over its views by their shares, 0 where it has none: [T]."""
         return self.shares() @ self._values
 
-    def gram(self, gram: Tensor) -> Tensor:
-        """Return the inner products of the gradients of the tasks' weighted losses, from those of all: [T, T]."""
+    def gram(self, gram: Tensor, *, weighted: bool = True) -> Tensor:
+        """Return the inner products of the gradients of the tasks' losses, from those of all: [T, T].
+
+        Args:
+            gram: The inner products of the gradients of all losses, [K, K].
+            weighted: Take the losses by their weights; else by these over the whole weight of their task, so that a
+                task of any weight has the gradient that it has with weight 1.
+        """
         weights = self.weights().to(gram.dtype)
+        if not weighted:
+            weights = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
         return weights @ gram @ weights.T
 
     def mask(self, chosen: Sequence[bool]) -> Tensor:

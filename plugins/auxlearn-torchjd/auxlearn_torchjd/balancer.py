@@ -15,6 +15,9 @@ from auxlearn_torchjd.projector import NonNegativeProjector
 
 __all__ = ["TorchJD", "make_weighting"]
 
+# Those that undo the scale of a gradient, or more than undo it: a task of half the weight would not be half as loud.
+_UNDOING = frozenset({"MGDA", "IMTLG", "AlignedMTL", "FairGrad"})
+
 
 class TorchJD(Balancer):
     r"""The gradients of the tasks on what they share are combined by an aggregator of TorchJD.
@@ -25,6 +28,12 @@ class TorchJD(Balancer):
     whose rows are the gradients of the tasks' losses $\sum_v w_{tv} L_{tv}$ by the weights of the spec, or rather the
     inner products of its rows, from which they compute one factor for each row. Parameters of single tasks learn by
     the weights of the spec.
+
+    `MGDA`, `IMTLG`, `AlignedMTL` and `FairGrad` undo the scale of a gradient, `MGDA` more than that: with two
+    orthogonal gradients of norms 1 and 0.1, the smaller one gets a share of 0.99. So that a weight still says how much
+    a task counts, they see the rows $\sum_v w_{tv} L_{tv} / W_t$ with $W_t = \sum_v w_{tv}$, and $W_t$ multiplies the
+    factor that they find. With weights other than 1 the direction is no longer the one of their papers: that of `MGDA`
+    may oppose a task.
 
     Most aggregators give a convex combination, or what begins as the mean: with T tasks the shared parameters then get
     gradients T times smaller than those of the weighted sum. Only `Sum` and `PCGrad` keep their scale.
@@ -60,6 +69,7 @@ class TorchJD(Balancer):
         super().__init__()
         self.tasks = tuple(tasks)
         self.preferences = None if pref_vector is None else dict(zip(self.tasks, pref_vector, strict=True))
+        self.weighted = aggregator not in _UNDOING
         self.weighting = make_weighting(aggregator, **settings)
 
     def combine(self, losses: Mapping[LossKey, Tensor], gram: Tensor | None, step: StepContext) -> Balanced:
@@ -68,7 +78,7 @@ class TorchJD(Balancer):
             raise ValueError("TorchJD needs the inner products of the gradients, found none.")
         weights = {key: step.weights[key] for key in losses}
         tasks = TaskLosses(losses, step)
-        matrix = tasks.gram(gram).detach().cpu()
+        matrix = tasks.gram(gram, weighted=self.weighted).detach().cpu()
         with step.draws.seeded(joint=True):
             factors = self._factors(matrix, tasks.tasks)
         shared = tasks.scaled(factors.to(gram.device, non_blocking=True))

@@ -59,7 +59,10 @@ class TorchJDParams:
         None, ge=0, help="UPGrad, DualProj, AlignedMTL: what each task counts, primary tasks first; null: all the same."
     )
     norm_eps: float | None = option(
-        None, ge=0, help="UPGrad, DualProj, CAGrad: what is below this counts as no gradient; null: 0.0001."
+        None,
+        ge=0,
+        help="If the squared norms of all tasks' gradients add up to less, UPGrad and DualProj take their mean, CAGrad "
+        "takes none of them; null: 0.0001.",
     )
     reg_eps: float | None = option(
         None, gt=0, help="UPGrad, DualProj: added to the diagonal of the normalised Gramian; null: 0.0001."

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchjd import aggregation
-from torchjd.linalg import QuadprogProjector
+from torchjd.linalg import DualConeProjector
 
 from auxlearn.learning import Draws, LossKey, StepContext
 from auxlearn_torchjd import NonNegativeProjector, TorchJD, TorchJDParams
@@ -22,6 +22,8 @@ KEYS = [
 ]
 TASKS = ("kind", "a", "b")
 WEIGHTS = [0.5, 0.5, 2.0, 0.3]
+EQUAL = [0.5, 0.5, 1.0, 1.0]  # each task has 1
+UNDOING = ("MGDA", "IMTLG", "AlignedMTL", "FairGrad")
 AGGREGATORS = get_args(get_type_hints(TorchJDParams)["aggregator"])
 PREFERENCES = (1.0, 2.0, 0.5)
 
@@ -54,13 +56,34 @@ def jacobian(gradients, weights=WEIGHTS):
     )
 
 
+class AllActiveSets(DualConeProjector):
+    """The projection by trial of every set of constraints that may hold with equality: the least of what is allowed."""
+
+    def __init__(self, reg_eps=1e-4):
+        self.reg_eps = reg_eps
+
+    def __call__(self, U, G):
+        gram = G / G.trace() + self.reg_eps * torch.eye(len(G), dtype=G.dtype)
+        return torch.stack([self._least(gram, u) for u in U.reshape(-1, len(G))]).reshape(U.shape)
+
+    def _least(self, gram, wanted):
+        found = []
+        for chosen in itertools.product([False, True], repeat=len(gram)):
+            free, tight = torch.tensor(chosen), ~torch.tensor(chosen)
+            tried = wanted.clone()
+            tried[free] = -torch.linalg.solve(gram[free][:, free], gram[free][:, tight] @ wanted[tight])
+            if (tried >= wanted - 1e-12).all():
+                found.append(tried)
+        return min(found, key=lambda v: (v @ gram @ v).item())
+
+
 REFERENCES = {
-    "UPGrad": (lambda: aggregation.UPGrad(projector=NonNegativeProjector()), {}),
+    "UPGrad": (lambda: aggregation.UPGrad(projector=AllActiveSets()), {}),
     "UPGrad, preferring": (
-        lambda: aggregation.UPGrad(torch.tensor(PREFERENCES).double(), projector=NonNegativeProjector()),
+        lambda: aggregation.UPGrad(torch.tensor(PREFERENCES).double(), projector=AllActiveSets()),
         {"pref_vector": PREFERENCES},
     ),
-    "DualProj": (lambda: aggregation.DualProj(projector=NonNegativeProjector(reg_eps=1e-3)), {"reg_eps": 1e-3}),
+    "DualProj": (lambda: aggregation.DualProj(projector=AllActiveSets(reg_eps=1e-3)), {"reg_eps": 1e-3}),
     "CAGrad": (lambda: aggregation.CAGrad(c=0.4, norm_eps=1e-6), {"c": 0.4, "norm_eps": 1e-6}),
     "MGDA": (lambda: aggregation.MGDA(epsilon=1e-5, max_iters=250), {"epsilon": 1e-5, "max_iters": 250}),
     "IMTLG": (aggregation.IMTLG, {}),
@@ -88,14 +111,40 @@ def test_it_is_the_aggregator_on_the_jacobian(name, seed):
     if aggregator == "CAGrad":
         pytest.importorskip("cvxpy")
     reference, options = REFERENCES[name]
-    gradients = gradients_of(seed)
-    balanced, direction = combined(made(aggregator, **options), gradients)
+    gradients, weights = gradients_of(seed), EQUAL if aggregator in UNDOING else WEIGHTS
+    balanced, direction = combined(made(aggregator, **options), gradients, weights)
     with Draws(seed=0, name="balance", step=0).seeded(joint=True):
-        expected = reference()(jacobian(gradients))
+        expected = reference()(jacobian(gradients, weights))
     tolerance = 1e-5 if aggregator in {"CAGrad", "FairGrad"} else 1e-9  # what their solvers make of rounding
     torch.testing.assert_close(direction, expected, rtol=tolerance, atol=tolerance)
-    assert balanced.total.item() == pytest.approx(0.5 + 1 + 6 + 1.2)
-    assert list(balanced.weights.values()) == WEIGHTS
+    assert balanced.total.item() == pytest.approx(math.fsum(w * v for w, v in zip(weights, (1, 2, 3, 4), strict=True)))
+    assert list(balanced.weights.values()) == weights
+
+
+@pytest.mark.parametrize("name", UNDOING)
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_multiply_what_aggregators_find_that_would_undo_them(name, seed):
+    gradients = gradients_of(seed)
+    equal, weighted = (combined(made(name), gradients, weights)[0].shared for weights in (EQUAL, WEIGHTS))
+    for key, whole in zip(KEYS, (1.0, 1.0, 2.0, 0.3), strict=True):
+        assert weighted[key].item() == pytest.approx(equal[key].item() * whole)
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_a_lower_weight_makes_a_task_quieter(name):
+    """On orthogonal gradients, where nothing is in conflict, the task is as much quieter as its weight is lower."""
+    if name == "CAGrad":
+        pytest.importorskip("cvxpy")
+    keys, loudness, others = KEYS[1:3], [], []
+    for weight in (1.0, 0.5, 0.1):
+        _, direction = combined(made(name), torch.eye(2, dtype=torch.float64), [1.0, weight], keys)
+        others.append(direction[0].item())
+        loudness.append(direction[1].item())
+    if name == "CAGrad":  # which raises the task that gains least: quieter, but less than its weight says
+        assert loudness[0] > loudness[1] > loudness[2] > 0.1 * loudness[0]
+    else:
+        assert loudness == pytest.approx([loudness[0], 0.5 * loudness[0], 0.1 * loudness[0]], rel=1e-4)
+        assert others == pytest.approx([others[0]] * 3)
 
 
 def test_by_hand():
@@ -135,12 +184,13 @@ def test_the_projection_solves_its_quadratic_programme(seed, count):
 
 @few
 @given(seeds)
-def test_the_projection_is_that_of_quadprog(seed):
-    pytest.importorskip("quadprog")
-    pytest.importorskip("qpsolvers")
+def test_the_projection_is_the_least_of_all_active_sets(seed):
     gradients = gradients_of(seed)
+    gradients[3] = -gradients[0]
     gram, wanted = gradients @ gradients.T, torch.eye(4, dtype=torch.float64)
-    torch.testing.assert_close(NonNegativeProjector()(wanted, gram), QuadprogProjector()(wanted, gram))
+    expected = AllActiveSets()(wanted, gram)
+    assert not torch.equal(expected, wanted)
+    torch.testing.assert_close(NonNegativeProjector()(wanted, gram), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_gramian_of_nothing_projects_nothing():
@@ -173,8 +223,8 @@ def test_upgrad_is_linear_under_scaling(seed):
 @given(seeds)
 def test_imtlg_has_equal_projections_on_all_tasks(seed):
     gradients = gradients_of(seed)
-    _, direction = combined(made("IMTLG"), gradients)
-    parts = [row @ direction / row.norm() for row in jacobian(gradients)]
+    _, direction = combined(made("IMTLG"), gradients, EQUAL)
+    parts = [row @ direction / row.norm() for row in jacobian(gradients, EQUAL)]
     assert [p.item() for p in parts] == pytest.approx([parts[0].item()] * 3)
 
 
@@ -182,8 +232,8 @@ def test_imtlg_has_equal_projections_on_all_tasks(seed):
 @given(seeds)
 def test_mgda_is_the_shortest_convex_combination(seed):
     gradients = gradients_of(seed)
-    _, direction = combined(made("MGDA", epsilon=1e-9, max_iters=500), gradients)
-    assert (jacobian(gradients) @ direction).min() >= direction @ direction - 0.05
+    _, direction = combined(made("MGDA", epsilon=1e-9, max_iters=500), gradients, EQUAL)
+    assert (jacobian(gradients, EQUAL) @ direction).min() >= direction @ direction - 0.05
 
 
 @pytest.mark.parametrize("name", ["UPGrad", "DualProj", "MGDA", "IMTLG", "AlignedMTL", "FairGrad", "Mean", "Sum"])
@@ -201,9 +251,9 @@ def test_a_preference_is_cut_to_the_tasks_that_are_on():
     _, direction = combined(balancer, gradients[[0, 3]], [1.0, 1.0], [KEYS[0], KEYS[3]])
     reference = aggregation.AlignedMTL(torch.tensor([1.0, 0.5], dtype=torch.float64))
     torch.testing.assert_close(direction, reference(gradients[[0, 3]]))
-    _, direction = combined(balancer, gradients)
+    _, direction = combined(balancer, gradients, EQUAL)
     reference = aggregation.AlignedMTL(torch.tensor(PREFERENCES, dtype=torch.float64))
-    torch.testing.assert_close(direction, reference(jacobian(gradients)))
+    torch.testing.assert_close(direction, reference(jacobian(gradients, EQUAL)))
 
 
 @pytest.mark.parametrize("name", ["PCGrad", "Random"])
