@@ -52,11 +52,12 @@ class Cell:
         scores: What it scored there with the selected weights, by metric.
         selected: The step whose weights were selected, on `val`, and by which value of which metric; no metric where
             the last step counts as the best.
-        modes: For each metric whether more or less of it is better.
+        modes: For each metric whether more or less of it is better, as it says itself, or `evaluate.monitor`.
         seconds_per_step: That of its `status.json`; with stages, the mean of theirs.
         seconds: That for all of its steps.
         memory, device_memory: The most bytes of the process, and of its GPU.
         fingerprints: Of the rows of each split.
+        machine: What its cost depends on: the `device`, the `threads` and the version of `torch`.
     """
 
     key: CellKey
@@ -71,6 +72,7 @@ class Cell:
     memory: int | None = None
     device_memory: int | None = None
     fingerprints: Mapping[str, str] = attrs.field(factory=dict)
+    machine: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
     def peak_memory(self) -> int | None:
@@ -98,6 +100,7 @@ def read_cell(folder: Path, key: CellKey, stage: str | None = None) -> Cell:
     parts = [folder / name for name in status.get("stages", {})] or [folder]
     scored = parts[-1] if stage is None else folder / stage
     told = read_json(scored / "status.json", {})
+    manifest = read_json(scored / "manifest.json", {})
     line = _scored_line(_lines(scored / "metrics.jsonl"), told.get("selected", {}).get("step"))
     return Cell(
         key=key,
@@ -105,8 +108,9 @@ def read_cell(folder: Path, key: CellKey, stage: str | None = None) -> Cell:
         scored_on=line.get("kind"),
         scores={n: v for n, v in line.items() if isinstance(v, int | float) and n not in ("kind", "step", "epoch")},
         selected=told.get("selected", {}),
-        modes=told.get("modes", {}),
-        fingerprints=read_json(scored / "manifest.json", {}).get("data", {}).get("splits", {}),
+        modes={**told.get("modes", {}), **_monitored(read_json(scored / "resolved.json", {}))},
+        fingerprints=manifest.get("data", {}).get("splits", {}),
+        machine=_machine(manifest),
         **_cost([read_json(part / "status.json", {}) for part in parts]),
     )
 
@@ -139,6 +143,24 @@ def _scored_line(lines: Sequence[Mapping[str, Any]], step: Any) -> Mapping[str, 
     tests = [line for line in lines if line["kind"] == "test"]
     vals = [line for line in lines if line["kind"] == "val" and line["step"] == step]
     return next(reversed([*vals, *tests]), {})
+
+
+def _monitored(resolved: Mapping[str, Any]) -> dict[str, str]:
+    """Return the monitored metric if less of it is better; `max` may be said by nobody, as it is the default."""
+    monitor = resolved.get("evaluate", {}).get("monitor") or {}
+    return {monitor["metric"]: "min"} if monitor.get("mode") == "min" else {}
+
+
+def _machine(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return on what a run depends for its cost; equal GPUs are one device, whatever their number."""
+    kind, _, number = str(manifest.get("device") or "").partition(":")
+    names = manifest.get("gpus", []) if kind == "cuda" else []
+    facts = {
+        "device": next(iter(names[int(number or 0) :]), kind) or None,
+        "threads": manifest.get("threads"),
+        "torch": manifest.get("packages", {}).get("torch"),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _cost(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
