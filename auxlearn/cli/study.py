@@ -39,6 +39,11 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--address", help="that of the cluster (default: start Ray on this machine)")
     parser.add_argument("--no-run", action="store_true", help="run nothing, compare what is there")
+    parser.add_argument(
+        "--allow-inexact",
+        action="store_true",
+        help="go on with runs that were begun although threads, devices, versions or data differ",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
@@ -59,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         executor=args.executor,
         address=args.address,
         run=not args.no_run,
+        allow_inexact=args.allow_inexact,
         block=args.no_plugin,
         quiet=args.quiet,
     )

@@ -6,9 +6,8 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import attrs
@@ -127,49 +126,44 @@ class StudyFolder:
             raise EnvironmentProblem(Problem(where=str(self.path), what=what, exit_code=8)) from None
 
     def tasks(
-        self,
-        study: Study,
-        registry: Registry,
-        found: Mapping[CellKey, Cell],
-        *,
-        threads: int,
-        plugins: Sequence[ModuleType],
-        block: Sequence[str],
+        self, study: Study, registry: Registry, found: Mapping[CellKey, Cell], make: Callable[..., Task]
     ) -> list[Task]:
         """Return the runs that are not done.
+
+        Args:
+            study: What is asked for.
+            registry: What is installed.
+            found: What is there.
+            make: A `Task`, given all that differs between them.
 
         Raises:
             CheckpointError: If a run that is there is not the one that the study asks for; it names each difference.
         """
         tasks, problems = [], []
         for key in study.cells:
-            recorded = read_json(self.cell(key) / "resolved.json", {})
+            folder, spec = self.cell(key), study.spec(key, registry)
+            recorded = read_json(folder / "resolved.json", {})
             if found[key].state == "done" and not recorded:
                 what = "is done, and has no resolved.json that says as what"
-                problems.append(Problem(where=str(self.cell(key)), what=what, exit_code=6))
-            spec = study.spec(key, registry)
-            problems += self._differences(key, recorded, spec) if recorded else []
+                problems.append(Problem(where=str(folder), what=what, exit_code=6))
+            wrong, overrides = _differences(folder, recorded, spec) if recorded else ([], [])
+            problems += wrong
             if found[key].state != "done":
-                tasks.append(
-                    Task(
-                        key=key,
-                        spec=spec.given,
-                        root=spec.root,
-                        folder=str(self.cell(key)),
-                        plugins=[plugin.__name__ for plugin in plugins],
-                        block=list(block),
-                        threads=threads,
-                    )
-                )
+                tasks.append(make(key=key, spec=spec.given, root=spec.root, folder=str(folder), overrides=overrides))
         if problems:
             raise CheckpointError(problems)
         return tasks
 
-    def _differences(self, key: CellKey, recorded: Mapping[str, Any], spec: Spec) -> list[Problem]:
-        if recorded == spec.resolved:
-            return []
-        from auxlearn.training.resuming import changes
 
-        folder = self.cell(key)
-        fix = f"another --out for another study, or remove {folder}"
-        return [attrs.evolve(p, where=f"{folder} {p.where}", fix=fix) for p in changes(recorded, spec.resolved)]
+def _differences(folder: Path, recorded: Mapping[str, Any], spec: Spec) -> tuple[list[Problem], list[str]]:
+    """Return what differs that may not, and overrides for what may."""
+    if recorded == spec.resolved:
+        return [], []
+    from auxlearn.training.resuming import changes, free_changes
+
+    fix = f"another --out for another study, or remove {folder}"
+    wrong = changes(recorded, spec.resolved)
+    return (
+        [attrs.evolve(p, where=f"{folder} {p.where}", fix=fix) for p in wrong],
+        free_changes(recorded, spec.resolved),
+    )

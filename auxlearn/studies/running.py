@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ def study(
     executor: Literal["local", "ray"] = "local",
     address: str | None = None,
     run: bool = True,
+    allow_inexact: bool = False,
     plugins: Sequence[ModuleType] = (),
     block: Sequence[str] = (),
     quiet: bool = True,
@@ -75,6 +77,7 @@ def study(
         executor: `"local"`, or `"ray"` for the machines of a Ray cluster.
         address: That of the cluster; None starts Ray on this machine.
         run: False runs nothing and compares what is there.
+        allow_inexact: Go on with runs that were begun although threads, devices, versions or data differ.
         plugins: Modules with hooks, besides the installed plugins; other processes import them by name.
         block: Names of plugins to leave out.
         quiet: Show nothing on the way.
@@ -114,13 +117,15 @@ def study(
     if not run and not folder.begun:
         raise SpecError(Problem(where=str(folder.path), what="no run of the study is there yet", fix="run it first"))
     where = _executor(executor, jobs, address, folder)
+    names = [plugin.__name__ for plugin in plugins]
+    make = functools.partial(Task, plugins=names, block=list(block), allow_inexact=allow_inexact)
     stopped = None
     # What is there is read by one who keeps others out, so that it stays true.
     with folder.lock(needed=run) as alone:
         cells = folder.read(read)
         done = _Done(study=read, folder=folder, cells=cells)
         each = threads or folder.threads(jobs, here=isinstance(where, Here)) if run else 1
-        tasks = folder.tasks(read, registry, cells, threads=each, plugins=plugins, block=block)
+        tasks = folder.tasks(read, registry, cells, functools.partial(make, threads=each))
         if run:
             folder.write(read, each)
             stopped = done.run(tasks, where, quiet=quiet)

@@ -37,9 +37,11 @@ class Task:
         spec: Its spec as JSON.
         root: The folder that relative paths in the spec refer to.
         folder: Its run folder.
+        threads: Of torch on a CPU.
+        overrides: What differs in the spec of a run that was begun, and cannot change its result.
+        allow_inexact: Go on with such a run although bits may differ.
         plugins: Names of modules with hooks, besides the installed plugins.
         block: Names of plugins to leave out.
-        threads: Of torch on a CPU.
     """
 
     key: CellKey
@@ -47,6 +49,8 @@ class Task:
     root: str
     folder: str
     threads: int
+    overrides: Sequence[str] = ()
+    allow_inexact: bool = False
     plugins: Sequence[str] = ()
     block: Sequence[str] = ()
 
@@ -79,7 +83,7 @@ def work(task: Task) -> Outcome:
             if read_json(Path(task.folder) / "status.json", {}).get("state") == "done":
                 pass  # another process has done it since the study looked
             elif (Path(task.folder) / "manifest.json").is_file():
-                api.resume(task.folder, registry=registry)
+                api.resume(task.folder, task.overrides, allow_inexact=task.allow_inexact, registry=registry)
             else:
                 _run(task, registry)
     except Interrupted as error:

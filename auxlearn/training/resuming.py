@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,19 @@ from auxlearn.data import Prepared
 from auxlearn.errors import CheckpointError, Problem, escape
 from auxlearn.registry.provenance import drift, provenance, read_provenance, refused
 from auxlearn.spec.models import Spec
+from auxlearn.spec.pointers import parse
 from auxlearn.training.folder import RunFolder, environment, plugins_of
 from auxlearn.training.progress import Logged, Reporter, Silent
 
-__all__ = ["changes", "check_same_chain", "check_same_run", "differences", "plugin_changes", "tell_changes"]
+__all__ = [
+    "changes",
+    "check_same_chain",
+    "check_same_run",
+    "differences",
+    "free_changes",
+    "plugin_changes",
+    "tell_changes",
+]
 
 # Settings that cannot change a bit of the result.
 _FREE = ("/data/workers", "/data/timeout", "/data/cache", "/data/cache_dir", "/checkpoint")
@@ -54,6 +64,27 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], pointer: str = ""
     before, now = ({**one, "plugins": sorted(one.get("plugins", ()))} for one in (before, now))
     found = differences(before, now, pointer)
     return [p for p in found if not any(p.where == one or p.where.startswith(f"{one}/") for one in free)]
+
+
+def free_changes(before: Mapping[str, Any], now: Mapping[str, Any], pointer: str = "") -> list[str]:
+    """Return the overrides that give a run what two resolved specs differ in and what cannot change the result.
+
+    >>> free_changes({"data": {"workers": 0, "cache": None}}, {"data": {"workers": 2, "cache": None}})
+    ['/data/workers=2']
+    """
+    stages, others = before.get("stages", ()), now.get("stages", ())
+    if stages and len(stages) == len(others):
+        pairs = enumerate(zip(stages, others, strict=True))
+        return [one for i, (old, new) in pairs for one in free_changes(old, new, f"/stages/{i}")]
+    values = {path: (_at(before, path), _at(now, path)) for path in _FREE}
+    return [f"{pointer}{path}={json.dumps(new)}" for path, (old, new) in values.items() if old != new]
+
+
+def _at(document: Any, pointer: str) -> Any:
+    """Return what stands there; None if nothing does."""
+    for step in parse(pointer):
+        document = document.get(step) if isinstance(document, Mapping) else None
+    return document
 
 
 def differences(before: Any, now: Any, pointer: str = "") -> Iterator[Problem]:

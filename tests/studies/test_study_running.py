@@ -262,6 +262,47 @@ def test_ctrl_c_while_a_run_that_failed_is_tried_again_is_no_failure(small, plug
     assert ",interrupted," in (tmp_path / "results.csv").read_text()
 
 
+@pytest.fixture
+def begun(small, plugins, tmp_path, monkeypatch):
+    """A study of one run, in `tmp_path`, that was stopped after its first step of two."""
+
+    def begin(**base):
+        study = {**small, "base": {**small["base"], **base}, "seeds": [0], "fractions": [1], "arms": {"plain": {}}}
+        step = Fit._step
+
+        def stopped(fit, batches):
+            os.kill(os.getpid(), signal.SIGINT)
+            step(fit, batches)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Fit, "_step", stopped)
+            with pytest.raises(Interrupted):
+                auxlearn.study(study, out=tmp_path, plugins=plugins)
+        return study
+
+    return begin
+
+
+@pytest.mark.parametrize("stages", [None, ["pre", "fine"]])
+def test_settings_that_cannot_change_a_result_hold_for_runs_that_were_begun(begun, plugins, tmp_path, stages):
+    study = begun(**({} if stages is None else {"stages": [{"name": name} for name in stages]}))
+    result = auxlearn.study(study, ["base.checkpoint.keep_last=9"], out=tmp_path, plugins=plugins)
+    assert [cell.state for cell in result.cells] == ["done"]
+    folder = tmp_path / "cells/plain/1/0" / (stages or [""])[0]
+    kept = [path.name for path in (folder / "checkpoints").iterdir() if path.is_dir()]
+    assert len(kept) == 2  # that of the first step, which was saved before, is not removed
+
+
+def test_a_run_that_was_begun_with_other_versions_goes_on_if_bits_may_differ(begun, plugins, tmp_path):
+    study, manifest = begun(), tmp_path / "cells/plain/1/0/manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "packages": {**content["packages"], "torch": "0.1"}}))
+    (outcome,) = auxlearn.study(study, out=tmp_path, plugins=plugins).failed.values()
+    assert "--allow-inexact" in outcome.reason
+    result = auxlearn.study(study, out=tmp_path, plugins=plugins, allow_inexact=True)
+    assert [cell.state for cell in result.cells] == ["done"]
+
+
 def start(study, folder, jobs=2, executor="local"):
     command = [sys.executable, str(WORKER), json.dumps(study), str(folder), str(jobs), executor]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
