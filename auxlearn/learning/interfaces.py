@@ -185,9 +185,12 @@ class Balancer(nn.Module, ABC):
     Attributes:
         needs: What must be known before the weights are: `"nothing"`, the values of all `"losses"`, or the
             `"gradients"` of each task.
+        compares: Where gradients are compared and combined: on all parameters that tasks may share, `"shared"`, or only
+            on those that a `"primary"` loss reaches too, while what only pretext tasks share learns by `weights`.
     """
 
     needs: ClassVar[Literal["nothing", "losses", "gradients"]] = "nothing"
+    compares: ClassVar[Literal["shared", "primary"]] = "shared"
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Change the tensors as `to` asks, but keep float32 at least: means and small steps vanish in less."""

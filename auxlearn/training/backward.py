@@ -97,6 +97,8 @@ class PerTask:
         result = merge_results([self._run(plan, scales, gradients) for plan in plans])
         if not keys:
             return result
+        if machine.learner.balancer.compares == "primary":
+            gradients.set_apart([key for key in keys if key.role == "primary" and not machine.learner.watches(key)])
         mean_over_processes(machine.fabric, gradients.matrix)
         losses, _ = machine.joint(result.losses)
         balanced = machine.learner.combine_gradients(losses, gradients.gram(), plans[0])

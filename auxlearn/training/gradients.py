@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class TaskGradients:
         dtype = torch.promote_types(torch.float32, parameters[0].dtype)
         self.matrix = torch.zeros(len(keys), self._ends[-1], dtype=dtype, device=parameters[0].device)
         self._places = [self._laid_out(row) for row in self.matrix]
-        self._reached: set[int] = set()
+        self._reached: dict[LossKey, set[int]] = {key: set() for key in keys}
         self._found: dict[LossKey, dict[int, Tensor]] = {key: {} for key in keys}
 
     def add(self, key: LossKey, loss: Tensor, *, keep_graph: bool) -> None:
@@ -53,11 +53,29 @@ class TaskGradients:
         places = self._places[self._row[key]]
         joint = [(number, g) for number, g in pairs if number < split]
         if joint:
-            self._reached.update(number for number, _ in joint)
+            self._reached[key].update(number for number, _ in joint)
             torch._foreach_add_([places[number] for number, _ in joint], [g.to(self.matrix.dtype) for _, g in joint])
         kept = self._found[key]
         for number, gradient in pairs[len(joint) :]:
             kept[number - split] = kept[number - split] + gradient if number - split in kept else gradient
+
+    def set_apart(self, judges: Collection[LossKey]) -> None:
+        """Count the shared parameters that no loss of `judges` reaches as those of single tasks from now on.
+
+        Where these reach none at all, there is nothing to compare, and everything stays as it is.
+        """
+        known = {number for key in judges for number in self._reached[key]}
+        if not known:
+            return
+        apart = sorted(set().union(*self._reached.values()) - known)
+        places = {number: len(self._own) + place for place, number in enumerate(apart)}
+        self._own += [self._shared[number] for number in apart]
+        for key, reached in self._reached.items():
+            for number in [number for number in apart if number in reached]:
+                gradient = self._places[self._row[key]][number]
+                self._found[key][places[number]] = gradient.to(self._shared[number].dtype, copy=True)
+                gradient.zero_()
+            reached.intersection_update(known)
 
     def gram(self) -> Tensor:
         """Return the inner products of the gradients on the shared parameters: [K, K], in the order of the losses."""
@@ -72,7 +90,7 @@ class TaskGradients:
         """
         weights = stacked([shared.get(key, 0.0) for key in self._row], self.matrix)
         combined = self._laid_out(weights @ self.matrix)
-        for number in self._reached:
+        for number in set().union(*self._reached.values()):
             parameter = self._shared[number]
             parameter.grad = combined[number].to(parameter.dtype)
         for key, found in self._found.items():

@@ -147,6 +147,44 @@ def test_the_balancer_sees_the_inner_products_on_what_is_shared():
         torch.testing.assert_close(gram[i, j], one @ other)
 
 
+class Guarding(Adding):
+    compares = "primary"
+
+
+@pytest.mark.parametrize("trainer", [{}, {"accumulate": 2}], ids=str)
+def test_what_no_primary_loss_reaches_may_be_left_out_of_the_comparison(trainer):
+    """The projector, which both pretext tasks use: it learns by the weights of the spec."""
+    whole, part = Adding(), Guarding({"kind": 1.0, "a": 0.0, "b": 0.0})
+    plain, _ = gradients(learner(whole, shared=True), **trainer)
+    found, _ = gradients(learner(part, shared=True), **trainer)
+    alone, _ = gradients(learner(None, arrange={n: Arrangement(weight=0.0) for n in ("a", "b")}), **trainer)
+    for name, gradient in found.items():
+        same = alone if name.startswith("backbone") else plain
+        torch.testing.assert_close(gradient, same[name])
+        assert gradient.stride() == plain[name].stride()
+    assert any(name.startswith("shared") for name in found)
+    ((losses, gram),), ((_, every),) = part.told, whole.told
+    expected = every.clone()
+    each = []
+    for key in losses:
+        one = Adding({k.task: float(k == key) for k in losses})
+        each.append(gradients(learner(one, shared=True), **trainer)[0])
+    for (i, first), (j, second) in itertools.product(enumerate(each), repeat=2):
+        expected[i, j] -= sum((first[n] * second[n]).sum() for n in first if n.startswith("shared"))
+    torch.testing.assert_close(gram, expected)
+    assert gram[1, 1] < 0.999 * every[1, 1]
+
+
+def test_without_a_primary_loss_everything_is_compared():
+    told = []
+    for balancer in (Adding(), Guarding()):
+        model = learner(balancer, shared=True)
+        model.weights["kind"] = 0.0
+        gradients(model)
+        told.append(balancer.told[0][1])
+    torch.testing.assert_close(told[0], told[1])
+
+
 def test_weights_on_what_is_shared_leave_the_heads_alone():
     factors = {"kind": 2.0, "a": 0.0, "b": -1.0}
     plain, _ = gradients(learner(Adding()))

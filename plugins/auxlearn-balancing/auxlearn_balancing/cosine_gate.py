@@ -26,8 +26,9 @@ class CosineGate(Balancer):
     (`"weighted"`: the rule of Proposition 1, which converges to critical points of the primary loss), or along
     $g + \sum_a [\cos(g, g_a) > 0]\, g_a$ (`"unweighted"`). No direction is worse for the primary tasks than $g$ by
     first order: its inner product with $g$ is at least $\lVert g \rVert^2$, which holds for steps of plain gradient
-    descent, not for those that Adam or clipping make of it. The heads learn by the weights of the
-    spec: only what is shared can be disturbed.
+    descent, not for those that Adam or clipping make of it. The heads learn by the weights of the spec: only what is
+    shared can be disturbed. So do modules that only pretext tasks share: gradients are compared on the parameters that
+    a primary loss reaches.
 
     The paper has one auxiliary task; here each is judged on its own. Several primary tasks judge together, by the sum
     of their weighted gradients. In a step without a primary loss, or with one whose gradient is 0 (no row with a
@@ -49,6 +50,7 @@ class CosineGate(Balancer):
     """
 
     needs: ClassVar[Literal["nothing", "losses", "gradients"]] = "gradients"
+    compares: ClassVar[Literal["shared", "primary"]] = "primary"
 
     def __init__(self, mode: Literal["weighted", "unweighted"] = "weighted") -> None:
         super().__init__()
