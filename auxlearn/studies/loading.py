@@ -219,21 +219,40 @@ def _deaf(keys: StudyKeys, arms: Mapping[str, Arm], specs: Mapping[str, Spec], r
 
 def _unfit(keys: StudyKeys, arms: Mapping[str, Arm], specs: Mapping[str, Spec]) -> Iterator[Placed]:
     """Yield what is right in a spec, but not in one of a study."""
+    baseline = specs[keys.baseline or next(iter(arms))]
+    metric = keys.metric or _selected_by(_scored(baseline, keys.stage))
     for name, spec in specs.items():
         stages = {str(stage.stage): stage for stage in spec.stages}
         if keys.stage is not None and keys.stage not in stages:
             what = f'the arm "{name}" has no stage "{keys.stage}"'
             yield ("stage",), Problem(where="/stage", what=what, allowed=", ".join(stages) or None)
             continue
-        scored = stages.get(str(keys.stage), spec)
+        scored = _scored(spec, keys.stage)
         tasks = [*scored.primary, *(("knn",) if scored.evaluate.knn else ())]
-        if keys.metric is not None and keys.metric.split("/")[0] not in tasks:
-            what = f'the arm "{name}" has no task that is scored as "{keys.metric}"'
+        if metric is not None and metric.split("/")[0] not in tasks:
+            what = f'the arm "{name}" has no task that is scored as "{metric}"'
+            what += ", by which the baseline selects its weights" if keys.metric is None else ""
             allowed = ", ".join(f"{task}/..." for task in tasks) or "nothing: it has no primary task"
             yield ("metric",), Problem(where="/metric", what=what, allowed=allowed)
         if spec.train.devices * spec.train.nodes > 1:
             what = "a run of a study has one device"
             yield arms[name].place(Problem(where="/train/devices", what=what, fix="1, and several jobs"))
+
+
+def _scored(spec: Spec, stage: str | None) -> Spec:
+    """Return the stage whose scores count, if there are stages."""
+    return next((one for one in spec.stages if one.stage == stage), spec)
+
+
+def _selected_by(spec: Spec) -> str | None:
+    """Return by what weights are selected; if that is the first metric of a task, which are not known yet, of which."""
+    if spec.evaluate.monitor is not None:
+        return spec.evaluate.monitor.metric
+    tasks = [
+        *sorted(spec.primary, key=lambda name: spec.primary[name].keys.probe),
+        *(["knn"] * bool(spec.evaluate.knn)),
+    ]
+    return f"{tasks[0]}/..." if tasks else None
 
 
 @functools.cache

@@ -169,6 +169,23 @@ def test_mistakes_of_a_study(registry, keys, where, said):
     assert said in str(found[where])
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({}, "kind/..."), ({"primary.kind.probe": True}, "mood/..."), ({"evaluate.monitor.metric": "mood/f1"}, "mood/f1")],
+)
+def test_an_arm_without_that_by_which_the_baseline_selects_is_refused(registry, changes, said):
+    tasks = {"kind": {"type": "tiny"}, "mood": {"type": "tiny"}}
+    gone = said.split("/")[0]
+    arms = {"plain": changes, "bare": {f"primary.{gone}": None}}
+    found = problems_of(registry, study_of(base={**BASE, "primary": tasks}, arms=arms))
+    assert f'the arm "bare" has no task that is scored as "{said}", by which the baseline' in str(found["/metric"])
+    (other,) = tasks.keys() - {gone}
+    arms["bare"] = {f"primary.{other}": None}
+    assert load_study(study_of(base={**BASE, "primary": tasks}, arms=arms), (), registry).baseline == "plain"
+    unscored = {"primary": None, "pretext.turned.type": "tiny"}
+    assert load_study(study_of(arms={"plain": unscored, "other": {}}), (), registry).baseline == "plain"
+
+
 def test_fractions_that_arms_set_themselves_are_fine_where_the_study_gives_none(registry):
     read = load_study(study_of(arms={"plain": {}, "less": {"data.fraction": 0.5}}), (), registry)
     assert [cell.path for cell in read.cells[:2]] == ["plain/given/0", "less/given/0"]
