@@ -131,9 +131,7 @@ def study(
             stopped = done.run(tasks, where, quiet=quiet)
         summary = done.compare(write=alone)
     if stopped is not None:
-        count = sum(cell.state == "done" for cell in cells.values())
-        told = f"{count} of {len(cells)} runs are done, the others saved; fix: the same command goes on"
-        raise Interrupted(stopped.signal, f"stopped by signal {stopped.signal}: {told}")
+        raise done.interrupted(stopped.signal)
     return StudyResult(path=folder.path, cells=[*cells.values()], summary=summary, failed=done.failed)
 
 
@@ -197,6 +195,12 @@ class _Done:
         cell = read_cell(Path(task.folder), task.key, self.study.keys.stage)
         tried = outcome.state == "interrupted" and cell.state == "failed"  # which was noted before this try
         self.cells[task.key] = Cell(key=task.key, state="interrupted") if tried else cell
+
+    def interrupted(self, number: int) -> Interrupted:
+        """Return what tells that a signal has stopped it."""
+        count = sum(cell.state == "done" for cell in self.cells.values())
+        told = f"{count} of {len(self.cells)} runs are done, the others saved; fix: the same command goes on"
+        return Interrupted(number, f"stopped by signal {number}: {told}")
 
     def compare(self, *, write: bool) -> Summary | None:
         """Return what all runs say together; write it, and what each came to, if `write`."""
