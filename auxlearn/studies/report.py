@@ -14,6 +14,7 @@ import attrs
 from auxlearn.studies.cells import Cell
 from auxlearn.studies.statistics import LEVEL, MOST_EXACT, Estimate
 from auxlearn.studies.summary import Row, Summary
+from auxlearn.studies.writing import replace
 
 __all__ = ["HEADER", "explanation", "markdown", "rows_of", "write_report", "write_results"]
 
@@ -113,7 +114,7 @@ def markdown(summary: Summary, title: str, failures: Sequence[Cell] = (), pictur
 
 def write_results(folder: Path, cells: Sequence[Cell]) -> None:
     """Write `results.json` and `results.csv`: one entry, and one line, for each run."""
-    (folder / "results.json").write_text(_json([_entry(cell) for cell in cells]), encoding="utf-8")
+    replace(folder / "results.json", _json([_entry(cell) for cell in cells]))
     metrics = list(dict.fromkeys(name for cell in cells for name in cell.scores))
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -123,7 +124,7 @@ def write_results(folder: Path, cells: Sequence[Cell]) -> None:
         plain = (key.arm, key.fraction, key.seed, cell.state, cell.scored_on, chosen.get("step"), chosen.get("value"))
         costs = (getattr(cell, name) for name in _COSTS)
         writer.writerow([*plain, *(cell.scores.get(name) for name in metrics), *costs, cell.reason])
-    (folder / "results.csv").write_text(lines.getvalue(), encoding="utf-8")
+    replace(folder / "results.csv", lines.getvalue())
 
 
 def write_report(folder: Path, summary: Summary, title: str, cells: Sequence[Cell] = ()) -> None:
@@ -137,10 +138,10 @@ def write_report(folder: Path, summary: Summary, title: str, cells: Sequence[Cel
     """
     from auxlearn.studies.plots import draw
 
-    (folder / "summary.json").write_text(_json(attrs.asdict(summary)), encoding="utf-8")
+    replace(folder / "summary.json", _json(attrs.asdict(summary)))
     pictures = [f"figures/{name}" for name in draw(summary, folder / "figures")]
     failures = [cell for cell in cells if cell.state == "failed"]
-    (folder / "report.md").write_text(markdown(summary, title, failures, pictures), encoding="utf-8")
+    replace(folder / "report.md", markdown(summary, title, failures, pictures))
 
 
 def _entry(cell: Cell) -> dict[str, Any]:
