@@ -8,10 +8,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import attrs
 import torch
 import torch._dynamo  # what the first optimizer imports: once here instead of in every process
 
 from auxlearn import Arrangement, Learner, Trainer
+from auxlearn.learning.context import Shared
 from auxlearn.spec.models import TrainKeys
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
 from auxlearn.testing.processes import alone_and_together
@@ -19,6 +21,21 @@ from auxlearn.training.devices import make_fabric
 from auxlearn_balancing import CosineGate, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
 
 ROWS = 8
+
+
+class Projecting(TinyPretext):
+    """Asks through a module that only pretext tasks use."""
+
+    def __init__(self, shared: Shared, **options: int) -> None:
+        super().__init__(**options)
+        self.projector = shared
+
+    def loss(self, features, views, step):
+        result = super().loss(features, views, step)
+        projected = torch.stack([self.projector(f.only.pooled).square().sum() for f in features]).sum()
+        return attrs.evolve(result, loss=result.loss + projected)
+
+
 TASKS = ("kind", "a", "b")
 BALANCERS = {
     "uncertainty": lambda: Uncertainty(TASKS),
@@ -33,10 +50,12 @@ def run(name: str, keys: TrainKeys) -> dict:
     fabric = make_fabric(keys, unused_parameters=True)
     fabric.launch()
     torch.manual_seed(0)
+    projector = Shared("projector", torch.nn.Linear(8, 4), {})
     learner = Learner(
         TinyBackbone(norm=False),
         primary={"kind": TinyPrimary()},
-        pretext={"a": TinyPretext(), "b": TinyPretext(views=2)},
+        pretext={"a": Projecting(projector), "b": Projecting(projector, views=2)},
+        shared={"projector": projector},
         arrange={
             "a": Arrangement(view="own", supervise=True, weight=0.5),
             "b": Arrangement(view="own", every=2),
