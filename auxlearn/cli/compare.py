@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auxlearn.cli.summaries import tell
+
+if TYPE_CHECKING:
+    from auxlearn.studies.summary import Summary
 
 __all__ = ["add", "run"]
 
@@ -31,21 +37,25 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from auxlearn.studies.comparing import compare
+    from auxlearn.studies.statistics import require_extra
 
+    if args.out:
+        require_extra()  # the pictures too, before anybody waits for the rest
     summary = compare(args.runs, baseline=args.baseline, metric=args.metric, mode=args.mode, stage=args.stage)
     if args.out:
-        from pathlib import Path
-
-        from auxlearn.studies.report import write_report
-
-        Path(args.out).mkdir(parents=True, exist_ok=True)
-        write_report(Path(args.out), summary, "Comparison")
+        _write(Path(args.out), summary)
     if args.json:
         import attrs
 
         print(json.dumps(attrs.asdict(summary), allow_nan=False))
     else:
-        from auxlearn.cli.study import tell
-
         tell(summary)
     return 0
+
+
+def _write(folder: Path, summary: Summary) -> None:
+    from auxlearn.studies.report import write_report
+    from auxlearn.studies.writing import writing_in
+
+    with writing_in(folder):
+        write_report(folder, summary, "Comparison")

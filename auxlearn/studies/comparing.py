@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from auxlearn.errors import CheckpointError, Problem, SpecError
+from auxlearn.errors import CheckpointError, Problem, SpecError, escape, nearest
 from auxlearn.studies.cells import Cell, CellKey, read_cell, read_json
 from auxlearn.studies.pairing import pairing_notes
 from auxlearn.studies.statistics import require_extra
@@ -86,6 +86,8 @@ def compare(
     if not runs:
         raise ValueError("`runs` should name at least one run folder, found none.")
     found = {Path(path): _read(Path(path)) for path in runs}
+    if stage is not None:
+        _require_stage(list(found.values()), stage)
     arms = _arms(list(found.values()))
     names = {run.path: name for name, members in arms.items() for run in members}
     first = Path(runs[0] if baseline is None else baseline)
@@ -108,6 +110,19 @@ def _read(path: Path) -> _Run:
         what = "has no resolved.json; this is no run folder"
         raise CheckpointError(Problem(where=str(path), what=what, exit_code=6))
     return _Run(path=path, resolved=resolved)
+
+
+def _require_stage(runs: Sequence[_Run], name: str) -> None:
+    """Raise a SpecError where a run has no stage of that name."""
+    problems = []
+    for run in runs:
+        stages = [str(stage["name"]) for stage in run.resolved.get("stages", ())]
+        if name not in stages:
+            what = f'has no stage "{escape(name)}"' if stages else "has no stages"
+            allowed = ", ".join(stages) or None
+            problems.append(Problem(where=str(run.path), what=what, allowed=allowed, meant=nearest(name, stages)))
+    if problems:
+        raise SpecError(problems)
 
 
 def _common(part: Mapping[str, Any]) -> dict[str, Any]:

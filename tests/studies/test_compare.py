@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -97,6 +98,54 @@ def test_the_command_compare(folders, command, tmp_path, capsys):
     assert command("compare", *folders, "--metric", "kind/acuracy") == 2
     assert 'did you mean "kind/accuracy"' in capsys.readouterr().err
     assert command("compare", tmp_path) == 6
+
+
+def test_a_folder_for_the_report_that_cannot_be_written_is_told(folders, command, tmp_path, capsys):
+    (tmp_path / "report.md").write_text("mine")
+    assert command("compare", *folders, "--out", tmp_path / "report.md") == 8
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path}/report.md: is a file, where a folder is needed; fix: another --out\n"
+    )
+    assert command("compare", *folders, "--out", tmp_path / "report.md" / "inner") == 8
+    assert "inner: cannot be written: Not a directory" in capsys.readouterr().err
+    assert (tmp_path / "report.md").read_text() == "mine"
+
+
+def test_a_report_without_the_package_for_its_pictures_is_told(folders, command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert command("compare", *folders) == 0
+    assert command("compare", *folders, "--out", tmp_path / "report") == 8
+    assert "need the package matplotlib" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_stage_that_runs_do_not_have_is_told(folders, tmp_path):
+    with pytest.raises(SpecError, match="0: has no stages"):
+        auxlearn.compare(folders, stage="fine")
+    other = tmp_path / "other"
+    shutil.copytree(folders[0], other)
+    edit(other / "resolved.json", stages=[{"name": "pre"}, {"name": "fine"}])
+    with pytest.raises(SpecError, match='has no stage "fien"; allowed: pre, fine; did you mean "fine"'):
+        auxlearn.compare([other], stage="fien")
+
+
+def test_the_address_of_a_cluster_is_for_ray(small, command, tmp_path, capsys):
+    (tmp_path / "few.json").write_text(json.dumps(small))
+    assert command("study", tmp_path / "few.json", "--address", "auto", "--out", tmp_path / "new") == 2
+    assert capsys.readouterr().err.endswith("runs are local; fix: --executor ray\n")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_study_file_beside_its_own_runs_is_not_written_over(small, command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps(small))
+    assert command("study", "study.json", "--out", ".") == 2
+    assert "study.json: is not from a study that was run here" in capsys.readouterr().err
+    assert json.loads((tmp_path / "study.json").read_text()) == small
+    assert command("study", "study.json", "--no-run") == 2
+    assert "no run of the study is there yet" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["study.json"]
 
 
 def test_a_narrow_terminal_goes_without_the_least_columns(folders, command, capsys, monkeypatch):

@@ -303,6 +303,22 @@ def test_a_run_that_was_begun_with_other_versions_goes_on_if_bits_may_differ(beg
     assert [cell.state for cell in result.cells] == ["done"]
 
 
+def test_ctrl_c_is_told_before_a_metric_that_no_run_has_yet(small, plugins, tmp_path, monkeypatch):
+    step = Fit._step
+
+    def interrupted(fit, batches):
+        os.kill(os.getpid(), signal.SIGINT)
+        step(fit, batches)
+
+    monkeypatch.setattr(Fit, "_step", interrupted)
+    few = {**small, "base": {**small["base"], "train": {"steps": 1}}, "metric": "kind/acuracy"}
+    with pytest.raises(Interrupted, match="1 of 8 runs are done"):
+        auxlearn.study(few, out=tmp_path, plugins=plugins)
+    assert ",done," in (tmp_path / "results.csv").read_text()
+    with pytest.raises(SpecError, match='did you mean "kind/accuracy"'):
+        auxlearn.study(few, out=tmp_path, plugins=plugins, run=False)
+
+
 def start(study, folder, jobs=2, executor="local"):
     command = [sys.executable, str(WORKER), json.dumps(study), str(folder), str(jobs), executor]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
