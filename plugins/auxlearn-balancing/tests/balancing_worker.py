@@ -21,6 +21,14 @@ from auxlearn.training.devices import make_fabric
 from auxlearn_balancing import CosineGate, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
 
 ROWS = 8
+TASKS = ("kind", "a", "b")
+BALANCERS = {
+    "uncertainty": lambda: Uncertainty(TASKS),
+    "dwa": lambda: DynamicWeightAverage(TASKS),
+    "gradnorm": lambda: GradNorm(TASKS),
+    "cosine_gate": CosineGate,
+    "pcgrad": PCGrad,
+}
 
 
 class Projecting(TinyPretext):
@@ -34,16 +42,6 @@ class Projecting(TinyPretext):
         result = super().loss(features, views, step)
         projected = torch.stack([self.projector(f.only.pooled).square().sum() for f in features]).sum()
         return attrs.evolve(result, loss=result.loss + projected)
-
-
-TASKS = ("kind", "a", "b")
-BALANCERS = {
-    "uncertainty": lambda: Uncertainty(TASKS),
-    "dwa": lambda: DynamicWeightAverage(TASKS),
-    "gradnorm": lambda: GradNorm(TASKS),
-    "cosine_gate": CosineGate,
-    "pcgrad": PCGrad,
-}
 
 
 def run(name: str, keys: TrainKeys) -> dict:
