@@ -31,7 +31,8 @@ def add(subparsers: Any) -> None:
         "--threads",
         type=within(int, 1),
         metavar="N",
-        help="threads of each run on a CPU (default: as the study was begun, else the cores divided by the jobs)",
+        help="threads of each run on a CPU (default: as the study was begun, else those that torch has here; with "
+        "several jobs, or Ray, the cores divided by the jobs)",
     )
     parser.add_argument(
         "--executor", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster (default: local)"

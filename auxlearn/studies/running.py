@@ -73,10 +73,11 @@ def study(
         out: The folder of the study; default: `runs/<name>`.
         jobs: How many runs at once. One is run in this process; several are run in processes that import the main
             module again, so a script that asks for them needs `if __name__ == "__main__":`.
-        threads: Of torch in each run on a CPU; default: as the study was begun, else the cores divided by `jobs`.
+        threads: Of torch in each run on a CPU; default: as the study was begun, else those that torch has here; with
+            several jobs, or Ray, the cores divided by `jobs`.
         executor: `"local"`, or `"ray"` for the machines of a Ray cluster.
         address: That of the cluster; None starts Ray on this machine.
-        run: False runs nothing and compares what is there.
+        run: False runs nothing and compares what is there, and writes nothing while another process runs the study.
         allow_inexact: Go on with runs that were begun although threads, devices, versions or data differ.
         plugins: Modules with hooks, besides the installed plugins; other processes import them by name.
         block: Names of plugins to leave out.
@@ -84,6 +85,7 @@ def study(
 
     Raises:
         AuxlearnError: With a message for the person who wrote the study. Of a run that fails it is in the result.
+        ValueError: If an argument cannot be.
         Interrupted: After a signal, with everything saved and the results so far written.
 
     Examples:
