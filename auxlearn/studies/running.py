@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 from collections.abc import Mapping, Sequence
@@ -131,7 +132,7 @@ def study(
         if run:
             folder.write(read, each)
             stopped = done.run(tasks, where, quiet=quiet)
-        summary = done.compare(write=alone)
+        summary = done.compare(write=alone, final=stopped is None)
     if stopped is not None:
         raise done.interrupted(stopped.signal)
     return StudyResult(path=folder.path, cells=[*cells.values()], summary=summary, failed=done.failed)
@@ -204,17 +205,22 @@ class _Done:
         told = f"{count} of {len(self.cells)} runs are done, the others saved; fix: the same command goes on"
         return Interrupted(number, f"stopped by signal {number}: {told}")
 
-    def compare(self, *, write: bool) -> Summary | None:
-        """Return what all runs say together; write it, and what each came to, if `write`."""
+    def compare(self, *, write: bool, final: bool) -> Summary | None:
+        """Return what all runs say together; write it, and what each came to, if `write`.
+
+        Raises:
+            SpecError: If no run has a score to compare, and this is `final`: else runs to come may have one.
+        """
         cells, keys, folder = [*self.cells.values()], self.study.keys, self.folder.path
         if write:
             with writing_in(folder):
                 write_results(folder, cells)
         summary = None
         if any(cell.state == "done" for cell in cells):
-            summary = summarise(
-                cells, baseline=self.study.baseline, metric=keys.metric, mode=keys.mode, notes=self._notes(cells)
-            )
+            with contextlib.nullcontext() if final else contextlib.suppress(SpecError):
+                summary = summarise(
+                    cells, baseline=self.study.baseline, metric=keys.metric, mode=keys.mode, notes=self._notes(cells)
+                )
         if write:
             self._report(cells, summary)
         return summary

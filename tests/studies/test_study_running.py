@@ -311,7 +311,7 @@ def test_ctrl_c_is_told_before_a_metric_that_no_run_has_yet(small, plugins, tmp_
         step(fit, batches)
 
     monkeypatch.setattr(Fit, "_step", interrupted)
-    few = {**small, "base": {**small["base"], "train": {"steps": 1}}, "metric": "kind/acuracy"}
+    few = {**small, "base": {**small["base"], "train": {"steps": 1, "batch_size": 16}}, "metric": "kind/acuracy"}
     with pytest.raises(Interrupted, match="1 of 8 runs are done"):
         auxlearn.study(few, out=tmp_path, plugins=plugins)
     assert ",done," in (tmp_path / "results.csv").read_text()
