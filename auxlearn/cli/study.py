@@ -82,9 +82,9 @@ def _tell(result: StudyResult) -> None:
     for key, outcome in result.failed.items():
         print(f"failed: {key}: {outcome.reason}", file=sys.stderr)
     print(f"study folder  {result.path}")
-    print(f"numbers       {result.path / 'results.csv'}")
-    if result.summary is not None:
-        print(f"report        {result.path / 'report.md'}")
+    for label, name in (("numbers", "results.csv"), ("report", "report.md")):
+        if (result.path / name).is_file():  # not yet, where another process runs the study
+            print(f"{label:<14}{result.path / name}")
 
 
 def _facts(result: StudyResult) -> dict[str, Any]:

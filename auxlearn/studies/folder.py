@@ -74,11 +74,11 @@ class StudyFolder:
         return (self.path / _FILE).is_file()
 
     def threads(self, jobs: int, *, here: bool) -> int:
-        """Return the threads with which the study was begun, since bits depend on them.
+        """Return the threads with which the study was begun, since bits depend on them; at its beginning a fair share.
 
         Args:
-            jobs: At the beginning each of so many gets a fair share of the cores,
-            here: but a single one in this process those that torch has here.
+            jobs: Of the cores for each of so many runs at once;
+            here: or those that torch has in this process, where the runs are in it.
         """
         recorded: int | None = read_json(self.path / _FILE, {}).get("threads")
         if recorded is not None:

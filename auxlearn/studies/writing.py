@@ -20,14 +20,14 @@ def writing_in(folder: Path) -> Iterator[None]:
         EnvironmentProblem: If it cannot be made or written.
     """
     try:
+        if folder.is_file():
+            what, fix = "is a file, where a folder is needed", "another --out"
+            raise EnvironmentProblem(Problem(where=str(folder), what=what, fix=fix, exit_code=8))
         folder.mkdir(parents=True, exist_ok=True)
         yield
-    except FileExistsError:
-        what, fix = "is a file, where a folder is needed", "another --out"
-        raise EnvironmentProblem(Problem(where=str(folder), what=what, fix=fix, exit_code=8)) from None
     except OSError as error:
         what = f"cannot be written: {error.strerror or error}"
-        raise EnvironmentProblem(Problem(where=str(folder), what=what, exit_code=8)) from error
+        raise EnvironmentProblem(Problem(where=str(error.filename or folder), what=what, exit_code=8)) from error
 
 
 def replace(path: Path, text: str) -> None:

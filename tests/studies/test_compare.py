@@ -7,6 +7,7 @@ import shutil
 import sys
 
 import pytest
+from filelock import FileLock
 
 import auxlearn
 from auxlearn.cli.main import main
@@ -110,6 +111,9 @@ def test_a_folder_for_the_report_that_cannot_be_written_is_told(folders, command
     assert command("compare", *folders, "--out", tmp_path / "report.md" / "inner") == 8
     assert "inner: cannot be written: Not a directory" in capsys.readouterr().err
     assert (tmp_path / "report.md").read_text() == "mine"
+    (tmp_path / "figures").touch()
+    assert command("compare", *folders, "--out", tmp_path) == 8
+    assert capsys.readouterr().err == f"error: {tmp_path}/figures: cannot be written: File exists\n"
 
 
 def test_a_report_without_the_package_for_its_pictures_is_told(folders, command, tmp_path, capsys, monkeypatch):
@@ -183,6 +187,20 @@ def test_the_command_study(small, command, tmp_path, capsys, monkeypatch):
     assert "/arms/hot/backbone/width" in capsys.readouterr().err
     assert command("study", tmp_path / "absent.json") == 2
     assert command("study", file, "base.train.batch_size=4") == 6  # not the runs that are there
+
+
+def test_a_study_that_another_process_runs_can_be_looked_at(small, command, tmp_path, capsys):
+    (tmp_path / "few.json").write_text(json.dumps({**small, "fractions": [1], "seeds": [0]}))
+    words = ("study", tmp_path / "few.json", "--out", tmp_path / "few")
+    assert command(*words, "--quiet") == 0
+    assert capsys.readouterr().out.endswith(f"report        {tmp_path}/few/report.md\n")
+    for name in ("results.csv", "results.json", "report.md"):
+        (tmp_path / "few" / name).unlink()
+    with FileLock(tmp_path / "few" / ".lock"):
+        assert command(*words, "--no-run") == 0
+    shown = capsys.readouterr().out
+    assert "`kind/accuracy`, of which more is better" in shown
+    assert shown.endswith(f"study folder  {tmp_path}/few\n")
 
 
 def test_the_schema_of_a_study(command, capsys):
