@@ -71,6 +71,7 @@ KNOWN: Mapping[tuple[Kind, str], str] = {
     ("balancer", "pcgrad"): "auxlearn-balancing",
     ("balancer", "uncertainty"): "auxlearn-balancing",
     ("balancer", "torchjd"): "auxlearn-torchjd",
+    ("preset", "puzzling-quarter"): "auxlearn-puzzling",
     **{
         ("preset", f"hmtl-{subject}{method}"): "auxlearn-hmtl"
         for subject in ("", "pose-", "gender-")

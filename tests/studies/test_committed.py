@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from auxlearn.registry import discover
+from auxlearn.spec import load_spec
 from auxlearn.studies.loading import load_study
 
 HOME = Path(__file__).parents[2]
@@ -58,3 +59,10 @@ def test_the_table_follows_from_the_runs(results):
         reach = stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
         mean, found = statistics.fmean(gains), row["difference"]
         assert [found["mean"], found["low"], found["high"]] == pytest.approx([mean, mean - reach, mean + reach])
+
+
+def test_the_preset_is_the_arm_that_helped():
+    study = load_study(HOME / "benchmarks" / "studies" / "deciding.json", [], discover())
+    chosen = study.specs["puzzle-shared-quarter"].resolved
+    document = {key: value for key, value in chosen.items() if key != "pretext"} | {"preset": "puzzling-quarter"}
+    assert load_spec(document).resolved == chosen

@@ -1,7 +1,8 @@
 """Pretext task `puzzling`: which tile stands where in an image whose tiles were shuffled.
 
-Offered to auxlearn through `auxlearn_pretext_tasks`. The pieces are of use without it, too:
-`RandomTileShuffle` in a kornia pipeline, `shuffle_tiles` anywhere. Importing this module loads no torch.
+Offered to auxlearn through `auxlearn_pretext_tasks`, and an arrangement of it through `auxlearn_presets`. The pieces are
+of use without it, too: `RandomTileShuffle` in a kornia pipeline, `shuffle_tiles` anywhere. Importing this module loads no
+torch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from auxlearn_puzzling.provider import PuzzlingParams as PuzzlingParams
+from auxlearn_puzzling.provider import auxlearn_presets as auxlearn_presets
 from auxlearn_puzzling.provider import auxlearn_pretext_tasks as auxlearn_pretext_tasks
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ __all__ = [
     "Puzzling",
     "PuzzlingParams",
     "RandomTileShuffle",
+    "auxlearn_presets",
     "auxlearn_pretext_tasks",
     "invert_order",
     "puzzle",

@@ -10,7 +10,7 @@ import attrs
 from auxlearn.errors import Problem
 from auxlearn.registry import CheckContext, Provider, hookimpl, option
 
-__all__ = ["PuzzlingParams", "auxlearn_pretext_tasks"]
+__all__ = ["PuzzlingParams", "auxlearn_presets", "auxlearn_pretext_tasks"]
 
 _SMALLEST_TILE = 2
 
@@ -103,5 +103,20 @@ def auxlearn_pretext_tasks() -> Iterable[Provider]:
             view="shared",
             moves_pixels=True,
             asks_cells=lambda params: params.grid,
+        )
+    ]
+
+
+_QUARTER = {"type": "puzzling", "grid": 2, "reduction": "mean", "view": "shared", "portion": 0.25, "weight": 0.3}
+
+
+@hookimpl
+def auxlearn_presets() -> Iterable[Provider]:
+    """Offer `puzzling-quarter`, the arrangement that `benchmarks/studies` found to help with few labels."""
+    return [
+        Provider(
+            name="puzzling-quarter",
+            summary="Puzzles of 2 x 2 tiles of a quarter of the images, beside any primary task, in its own pass.",
+            build=lambda _params, _context: {"pretext": {"puzzle": _QUARTER}},
         )
     ]
