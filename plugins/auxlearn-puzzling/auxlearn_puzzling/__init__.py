@@ -1,8 +1,8 @@
 """Pretext task `puzzling`: which tile stands where in an image whose tiles were shuffled.
 
-Offered to auxlearn through `auxlearn_pretext_tasks`, and an arrangement of it through `auxlearn_presets`. The pieces are
-of use without it, too: `RandomTileShuffle` in a kornia pipeline, `shuffle_tiles` anywhere. Importing this module loads no
-torch.
+Offered to auxlearn through `auxlearn_pretext_tasks`, and an arrangement of it through `auxlearn_presets`. The pieces
+are of use without it, too: `RandomTileShuffle` in a kornia pipeline, `shuffle_tiles` anywhere. Importing this module
+loads no torch.
 """
 
 from __future__ import annotations
