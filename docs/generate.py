@@ -185,26 +185,29 @@ def _links(kind: str, offers: Sequence[Found]) -> str:
 
 def _studies() -> str:
     """Return a table for each study in `benchmarks/studies` that has been run, its numbers in per cent."""
-    parts = []
-    for path in sorted((ROOT / "benchmarks" / "studies").glob("*/summary.json")):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        lines = [
-            f"### {path.parent.name}\n",
-            f"`{summary['metric']}` on `test`, in per cent; differences from `{summary['baseline']}`.\n",
-            "| arm | labels | seeds | mean | difference, 95 % interval | p | p (Holm) | time |",
-            "|---|---|---|---|---|---|---|---|",
-            *(_study_row(row) for row in summary["rows"]),
-        ]
-        parts.append("\n".join(lines))
+    found = sorted((ROOT / "benchmarks" / "studies").glob("*/summary.json"))
+    parts = (_study(path.parent.name, json.loads(path.read_text(encoding="utf-8"))) for path in found)
     return "\n\n".join(parts) + "\n"
+
+
+def _study(name: str, summary: Mapping[str, Any]) -> str:
+    seeds = {len(row["seeds"]) for row in summary["rows"]}
+    lines = [
+        f"### {name}\n",
+        f"`{summary['metric']}` on `test`, in per cent, of {'/'.join(map(str, seeds))} seeds; differences from "
+        f"{summary['baseline']}.\n",
+        "| labels | arm | mean | difference, 95 % interval | p | p (Holm) | time |",
+        "|---|---|---|---|---|---|---|",
+        *(_study_row(row) for row in summary["rows"]),
+    ]
+    return "\n".join(lines)
 
 
 def _study_row(row: Mapping[str, Any]) -> str:
     mean, change, time = row["estimate"], row["difference"], row["cost"]["time"]
     told = [
-        f"`{row['arm']}`",
         "" if row["fraction"] is None else f"{100 * row['fraction']:g} %",
-        str(len(row["seeds"])),
+        row["arm"],
         f"{100 * mean['mean']:.1f} ± {100 * mean['error']:.1f}",
     ]
     if change:
