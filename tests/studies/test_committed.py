@@ -14,9 +14,11 @@ from scipy import stats
 from auxlearn.registry import discover
 from auxlearn.spec import load_spec
 from auxlearn.studies.loading import load_study
+from auxlearn.studies.statistics import paired
 
 HOME = Path(__file__).parents[2]
 FILES = sorted((HOME / "benchmarks" / "studies").glob("*.json"))
+PAGE = HOME / "docs" / "pages" / "explanation" / "does-it-help.md"
 RUN = [file for file in FILES if file.with_suffix("").is_dir()]
 
 
@@ -66,3 +68,14 @@ def test_the_preset_is_the_arm_that_helped():
     chosen = study.specs["puzzle-shared-quarter"].resolved
     document = {key: value for key, value in chosen.items() if key != "pretext"} | {"preset": "puzzling-quarter"}
     assert load_spec(document).resolved == chosen
+
+
+@pytest.mark.parametrize(("other", "told"), [("only-shuffled", "1.7 points [1.4, 2.0]"), ("longer", "3.3 [0.3, 6.2]")])
+def test_what_the_page_says_of_two_arms_follows_from_their_runs(other, told):
+    with (HOME / "benchmarks" / "studies" / "converged" / "results.csv").open(encoding="utf-8", newline="") as lines:
+        scores = {(row["arm"], int(row["seed"])): float(row["emotion/accuracy"]) for row in csv.DictReader(lines)}
+    arms = {name: {seed: score for (arm, seed), score in scores.items() if arm == name} for name, _ in scores}
+    found = paired(arms["puzzle-shared-quarter"], arms[other])
+    mean, low, high = (f"{100 * value:.1f}" for value in (found.mean, found.low, found.high))
+    assert told.replace(" points", "") == f"{mean} [{low}, {high}]"
+    assert told in " ".join(PAGE.read_text(encoding="utf-8").split())
