@@ -56,13 +56,13 @@ class StepTime:
         return {"seconds_per_step": total / count if count else None, "timed_steps": count}
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return what `status.json` keeps; checkpoints of equal runs are equal bit for bit, and times are not."""
         total, count = self._sums()
         return {"seconds": total, "steps": count}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with a checkpoint's state."""
-        self._total, self._count = state["seconds"], state["steps"]
+        """Go on with what `state` returned, if anything."""
+        self._total, self._count = state.get("seconds", 0.0), state.get("steps", 0)
 
     def _sums(self) -> tuple[float, int]:
         usual = statistics.median(self._window) if self._window else 0.0

@@ -96,7 +96,7 @@ class Fit:
             self.reporter.say(f"warning: passed over a damaged checkpoint: {fault}")
         extra = unpack(self.trainer, snapshot)
         self.recorder.restore(extra["recorder"], self.trainer.fabric.device)
-        self.step_time.restore(extra["step_time"])
+        self.step_time.restore(self.folder.read("status.json", missing={}).get("step_time", {}))
         for line in self.recorder.history():
             list(self.opposition.take(line))  # what was told before the break is not told again
         self.selection.restore(extra["selection"])
@@ -127,7 +127,7 @@ class Fit:
         except BaseException:
             if self.is_first:  # how far it was when it failed
                 with suppress(EnvironmentProblem):
-                    self.folder.status("training", step=self.trainer.steps, of=self.total, **self._choice())
+                    self.folder.status("training", step=self.trainer.steps, of=self.total, **self._progress())
             raise
         finally:
             self.reporter.stop()
@@ -208,7 +208,7 @@ class Fit:
                 line = self.recorder.flush(done, epoch=round(epoch, 4), lr=float(lr))
                 for warning in self.opposition.take(line):
                     self.reporter.say(warning)
-                self.folder.status("training", step=done, of=self.total, **self._choice())
+                self.folder.status("training", step=done, of=self.total, **self._progress())
         self.reporter.advance(done, epoch, rate, losses)
 
     def _after_step(self) -> None:
@@ -254,7 +254,7 @@ class Fit:
             return
         self.save()
         if self.is_first:
-            self.folder.status("interrupted", step=self.trainer.steps, of=self.total, **self._choice())
+            self.folder.status("interrupted", step=self.trainer.steps, of=self.total, **self._progress())
         where = f"step {self.trainer.steps} is saved; fix: auxlearn resume {self.folder.whole}"
         raise Interrupted(asked, f"stopped by signal {asked}: {where}")
 
@@ -264,7 +264,6 @@ class Fit:
         if self.is_first and step != self._saved_step:
             extra = {
                 "recorder": self.recorder.state(),
-                "step_time": self.step_time.state(),
                 "selection": self.selection.state(),
                 "finished": self.finished,
             }
@@ -279,5 +278,6 @@ class Fit:
             keep.add(self.selection.step)
         self.folder.checkpoints.prune(keep)
 
-    def _choice(self) -> dict[str, Any]:
-        return {"best": self.selection.step, "value": self.selection.value, "last": self._saved_step}
+    def _progress(self) -> dict[str, Any]:
+        chosen = {"best": self.selection.step, "value": self.selection.value}
+        return {**chosen, "last": self._saved_step, "step_time": self.step_time.state()}
