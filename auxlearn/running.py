@@ -182,7 +182,8 @@ def _note_failure(folder: RunFolder, error: BaseException) -> None:
     stopped = isinstance(error, KeyboardInterrupt)
     if before.get("state") == "interrupted" or (stopped and before.get("state") == "done"):
         return
-    kept = {name: before[name] for name in ("stage", "stages", "step", "of", "best", "value", "step_time") if name in before}
+    names = ("stage", "stages", "step", "of", "best", "value", "step_time")
+    kept = {name: before[name] for name in names if name in before}
     last = {} if "stages" in kept else {"last": next(reversed(folder.checkpoints.steps()), None)}
     if stopped:  # by a person or a signal, outside of the steps; nothing has failed
         folder.status("interrupted", **kept, **last)
