@@ -14,7 +14,7 @@ FILES = [*ENGINE, *PLUGINS]
 
 # From the top down: a room imports only from itself and from those before it.
 ROOMS = (
-    *("errors", "deprecation", "seeds", "registry", "spec", "builtin", "settings", "calls"),
+    *("errors", "deprecation", "seeds", "files", "registry", "spec", "builtin", "settings", "calls"),
     *("data", "learning", "evaluation", "training", "results", "testing", "running", "chain", "building", "api"),
     *("studies", "cli", "__main__"),
 )

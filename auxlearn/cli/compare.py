@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(folder: Path, summary: Summary) -> None:
+    from auxlearn.files import writing_in
     from auxlearn.studies.report import write_report
-    from auxlearn.studies.writing import writing_in
 
     with writing_in(folder):
         write_report(folder, summary, "Comparison")

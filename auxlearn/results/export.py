@@ -18,7 +18,6 @@ from torch import Tensor
 
 from auxlearn.errors import (
     AuxlearnError,
-    EnvironmentProblem,
     ExportError,
     PluginError,
     Problem,
@@ -26,6 +25,7 @@ from auxlearn.errors import (
     escape,
     nearest,
 )
+from auxlearn.files import telling_refusals
 from auxlearn.results.description import FILE, describe
 from auxlearn.results.exporter import ExportContext, Exporter, ExportJob, Opened, Part
 from auxlearn.spec.choice import Choice
@@ -226,15 +226,13 @@ def _beside(folder: Path) -> Iterator[Path]:
     """Give a new folder beside `folder` that takes its place if nothing is raised, and vanishes otherwise."""
     aside, old = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("new", "old"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside.mkdir()
-        yield aside
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(aside, folder)
-    except OSError as error:
-        what = f"cannot write: {error.strerror or error}"
-        raise EnvironmentProblem(Problem(where=str(folder), what=what, fix="free space or permissions")) from error
+        with telling_refusals(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            aside.mkdir()
+            yield aside
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         if old.exists() and not folder.exists():

@@ -25,7 +25,7 @@ from auxlearn.learning.forms import require_features
 from auxlearn.results.feature_folder import FeatureFolder
 from auxlearn.results.windows import Windows
 from auxlearn.spec.extraction import Extraction
-from auxlearn.spec.models import Choice, DataKeys, TrainKeys
+from auxlearn.spec.models import LOADING, Choice, DataKeys, TrainKeys
 from auxlearn.training.build import build_component
 from auxlearn.training.devices import make_fabric
 from auxlearn.training.failing import naming_plugins
@@ -34,8 +34,6 @@ __all__ = ["COMMIT_SECONDS", "Extracted", "Progress", "run_extraction"]
 
 COMMIT_SECONDS = 5.0
 """How much work a process that is killed may lose."""
-
-_NO_RESULT = ("workers", "timeout", "cache", "cache_dir")  # keys of `data` that no vector depends on
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given how many rows there are, a context manager; its value is called with how many are done since the last call."""
@@ -170,7 +168,7 @@ def _identity(
     spec: Extraction, source: DataSource, networks: Mapping[str, _Network], device: torch.device
 ) -> dict[str, Any]:
     """Return what the vectors depend on."""
-    data = {name: value for name, value in spec.resolved["data"].items() if name not in _NO_RESULT}
+    data = {name: value for name, value in spec.resolved["data"].items() if name not in LOADING}
     return {
         **spec.resolved,
         "data": data,
@@ -192,7 +190,7 @@ def _total(source: DataSource) -> int:
 
 def _keys_of(spec: Extraction) -> dict[str, Any]:
     """Return the engine's keys of `data` that the table of vectors shall have too."""
-    names = {field.name for field in attrs.fields(DataKeys)} - {"size", *_NO_RESULT}
+    names = {field.name for field in attrs.fields(DataKeys)} - {"size", *LOADING}
     return {name: value for name, value in spec.given.items() if name in names}
 
 

@@ -12,8 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -24,7 +23,7 @@ from filelock import FileLock, Timeout
 from auxlearn.data import TargetInfo
 from auxlearn.data.columns import columns_of
 from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape
-from auxlearn.training.checkpoint import write_atomically
+from auxlearn.files import telling_refusals, write_atomically
 
 __all__ = ["IDENTITY", "ROWS", "SECTION", "FeatureFolder"]
 
@@ -57,7 +56,7 @@ class FeatureFolder:
         self.rows = 0
 
     def __enter__(self) -> FeatureFolder:
-        with _writing(self.path):
+        with telling_refusals(self.path):
             self._require_own()
             if not self.whole:
                 self._partial.mkdir(parents=True, exist_ok=True)
@@ -79,7 +78,7 @@ class FeatureFolder:
 
     def add(self, line: Mapping[str, Any], vectors: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Add a row: what is said about it, and its vector of each name, or none where it has none."""
-        with _writing(self.path):
+        with telling_refusals(self.path):
             for name, width in self.widths.items():
                 vector = vectors.get(name)
                 row = np.full(width, np.nan) if vector is None else vector
@@ -89,7 +88,7 @@ class FeatureFolder:
 
     def commit(self) -> None:
         """Let the rows so far count, whatever happens."""
-        with _writing(self.path):
+        with telling_refusals(self.path):
             for file in self._files.values():
                 file.flush()
                 os.fsync(file.fileno())
@@ -110,7 +109,7 @@ class FeatureFolder:
         """
         lines = self.lines()
         kept = [index for index, line in enumerate(lines) if "skipped" not in line]
-        with _writing(self.path):
+        with telling_refusals(self.path):
             self.commit()
             missing = {name: self._write_array(name, np.asarray(kept, dtype=np.int64)) for name in self.widths}
             section = _write_rows(self.path / ROWS, [lines[index] for index in kept], targets)
@@ -194,16 +193,6 @@ class FeatureFolder:
             os.fsync(file.fileno())
         os.replace(aside, self.path / f"{name}.npy")
         return missing
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into a message."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise EnvironmentProblem(Problem(where=escape(path), what=f"cannot be written: {reason}")) from None
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from auxlearn.spec.choice import Choice
 from auxlearn.spec.scoring import EvaluateKeys, Knn, Monitor
 
 __all__ = [
+    "LOADING",
     "STAGE_NAME",
     "Arrangement",
     "AugmentKeys",
@@ -42,6 +43,7 @@ __all__ = [
     "UnlabelledKeys",
 ]
 
+LOADING = ("workers", "timeout", "cache", "cache_dir")  # keys of `data` that no row, and so no result, depends on
 STAGE_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,39}"  # also the name of a folder
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from auxlearn.errors import CheckpointError, Problem, SpecError, escape, nearest
+from auxlearn.spec.models import LOADING
 from auxlearn.studies.cells import Cell, CellKey, read_cell, read_json
 from auxlearn.studies.pairing import pairing_notes
 from auxlearn.studies.statistics import require_extra
@@ -19,7 +20,6 @@ __all__ = ["compare"]
 
 # What may differ between runs of one arm, since nothing that is compared depends on it.
 _FREE = ("auxlearn", "name", "seed", "plugins", "log", "checkpoint")
-_FREE_OF_DATA = ("workers", "timeout", "cache", "cache_dir")
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +129,7 @@ def _common(part: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in part.items() if key not in (*_FREE, "stages")}
     if "data" in kept:
         data = kept["data"]
-        kept["data"] = {key: value for key, value in data.items() if key not in (*_FREE_OF_DATA, "fraction")}
+        kept["data"] = {key: value for key, value in data.items() if key not in (*LOADING, "fraction")}
     return kept
 
 

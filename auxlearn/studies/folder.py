@@ -14,12 +14,12 @@ import attrs
 from filelock import FileLock, Timeout
 
 from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem, SpecError
+from auxlearn.files import write_atomically, writing_in
 from auxlearn.registry import Registry
 from auxlearn.spec.models import Spec
 from auxlearn.studies.cells import Cell, CellKey, read_cell, read_json
 from auxlearn.studies.loading import Study
 from auxlearn.studies.work import Task
-from auxlearn.studies.writing import replace, writing_in
 
 __all__ = ["StudyFolder"]
 
@@ -94,7 +94,7 @@ class StudyFolder:
         """Write what is begun."""
         content = {"threads": threads, "baseline": study.baseline, "study": study.given}
         with writing_in(self.path):
-            replace(self.path / _FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
+            write_atomically(self.path / _FILE, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
     @contextlib.contextmanager
     def lock(self, *, needed: bool = True) -> Iterator[bool]:

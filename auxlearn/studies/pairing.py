@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from auxlearn.spec.models import LOADING
 from auxlearn.studies.cells import Cell
 
 __all__ = ["pairing_notes", "unpaired"]
@@ -14,7 +15,7 @@ _SECTIONS = {
     "augment": "it augments otherwise",
     "backbone": "it has another backbone, with other initial weights",
 }
-_FREE_OF_DATA = ("unlabelled", "fraction", "workers", "timeout", "cache", "cache_dir")
+_FREE_OF_DATA = ("unlabelled", "fraction", *LOADING)
 # In an earlier stage all counts but this.
 _FREE = ("name", "seed", "log", "checkpoint")
 

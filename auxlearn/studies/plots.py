@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auxlearn.files import write_atomically, writing_in
 from auxlearn.studies.summary import Summary
 
 if TYPE_CHECKING:
@@ -28,24 +30,24 @@ def draw(summary: Summary, folder: Path) -> list[str]:
         summary: What the runs say.
         folder: Made if it is not there.
     """
-    folder.mkdir(exist_ok=True)
     pictures = {"metric": _metric(summary), "gain": _gain(summary)}
-    names = []
-    for name, figure in pictures.items():
-        if figure is None:
-            continue
-        figure.savefig(folder / f"{name}.png", dpi=150)
-        _save_svg(figure, folder / f"{name}.svg")
-        names.append(f"{name}.png")
-    return names
+    drawn = {name: figure for name, figure in pictures.items() if figure is not None}
+    with writing_in(folder):
+        for name, figure in drawn.items():
+            write_atomically(folder / f"{name}.png", _file(figure, format="png", dpi=150))
+            # Without the date, so that the same numbers give the same file.
+            write_atomically(folder / f"{name}.svg", _file(figure, format="svg", metadata={"Date": None}))
+    return [f"{name}.png" for name in drawn]
 
 
-def _save_svg(figure: Figure, path: Path) -> None:
+def _file(figure: Figure, **how: Any) -> bytes:
+    """Return the content of a picture file."""
     import matplotlib
 
-    # Without the date and random names, so that the same numbers give the same file.
-    with matplotlib.rc_context({"svg.hashsalt": "auxlearn"}):
-        figure.savefig(path, metadata={"Date": None})
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "auxlearn"}):  # instead of random names in SVG
+        figure.savefig(content, **how)
+    return content.getvalue()
 
 
 def _styles(summary: Summary) -> dict[str, dict[str, Any]]:

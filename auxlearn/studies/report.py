@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
+from auxlearn.files import write_atomically
 from auxlearn.studies.cells import Cell
 from auxlearn.studies.statistics import LEVEL, MOST_EXACT, Estimate
 from auxlearn.studies.summary import Row, Summary
-from auxlearn.studies.writing import replace
 
 __all__ = ["HEADER", "explanation", "markdown", "rows_of", "write_report", "write_results"]
 
@@ -114,7 +114,7 @@ def markdown(summary: Summary, title: str, failures: Sequence[Cell] = (), pictur
 
 def write_results(folder: Path, cells: Sequence[Cell]) -> None:
     """Write `results.json` and `results.csv`: one entry, and one line, for each run."""
-    replace(folder / "results.json", _json([_entry(cell) for cell in cells]))
+    write_atomically(folder / "results.json", _json([_entry(cell) for cell in cells]))
     metrics = list(dict.fromkeys(name for cell in cells for name in cell.scores))
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -124,7 +124,7 @@ def write_results(folder: Path, cells: Sequence[Cell]) -> None:
         plain = (key.arm, key.fraction, key.seed, cell.state, cell.scored_on, chosen.get("step"), chosen.get("value"))
         costs = (getattr(cell, name) for name in _COSTS)
         writer.writerow([*plain, *(cell.scores.get(name) for name in metrics), *costs, cell.reason])
-    replace(folder / "results.csv", lines.getvalue())
+    write_atomically(folder / "results.csv", lines.getvalue().encode())
 
 
 def write_report(folder: Path, summary: Summary, title: str, cells: Sequence[Cell] = ()) -> None:
@@ -138,10 +138,10 @@ def write_report(folder: Path, summary: Summary, title: str, cells: Sequence[Cel
     """
     from auxlearn.studies.plots import draw
 
-    replace(folder / "summary.json", _json(attrs.asdict(summary)))
+    write_atomically(folder / "summary.json", _json(attrs.asdict(summary)))
     pictures = [f"figures/{name}" for name in draw(summary, folder / "figures")]
     failures = [cell for cell in cells if cell.state == "failed"]
-    replace(folder / "report.md", markdown(summary, title, failures, pictures))
+    write_atomically(folder / "report.md", markdown(summary, title, failures, pictures).encode())
 
 
 def _entry(cell: Cell) -> dict[str, Any]:
@@ -152,5 +152,5 @@ def _entry(cell: Cell) -> dict[str, Any]:
     return {**key, **facts}
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"

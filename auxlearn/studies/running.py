@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from auxlearn.errors import Interrupted, Problem, SpecError, escape
+from auxlearn.files import writing_in
 from auxlearn.registry import discover
 from auxlearn.studies.cells import Cell, CellKey, read_cell
 from auxlearn.studies.executors import Executor, Here
@@ -26,7 +27,6 @@ from auxlearn.studies.statistics import require_extra
 from auxlearn.studies.stopping import Stopped
 from auxlearn.studies.summary import Summary, summarise
 from auxlearn.studies.work import Outcome, Task
-from auxlearn.studies.writing import writing_in
 
 __all__ = ["StudyResult", "study"]
 

@@ -6,13 +6,12 @@ no pickle in it. Older checkpoints are removed only after the new one is committ
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem
+from auxlearn.errors import CheckpointError, Problem
+from auxlearn.files import flush_folder, removed_if_refused, write_flushed
 
-__all__ = ["Checkpoints", "Snapshot", "write_atomically"]
+__all__ = ["Checkpoints", "Snapshot"]
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 _CHECKSUMS = "checksums.json"
@@ -43,18 +43,6 @@ class Snapshot:
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     state: Mapping[str, Any]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new, and nothing between."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-
-    def commit() -> None:
-        _write(aside, content)
-        os.replace(aside, path)
-        _flush(path.parent)
-
-    _guarded(path.parent, commit, aside)
 
 
 class Checkpoints:
@@ -101,19 +89,16 @@ class Checkpoints:
         contents[_CHECKSUMS] = json.dumps(sums, indent=1).encode()
         aside = self.folder / f".new-{step}-{os.getpid()}"
         final = self.path(step)
-
-        def commit() -> None:
+        with removed_if_refused(aside):
             self.folder.mkdir(parents=True, exist_ok=True)
             aside.mkdir()
             for name, content in contents.items():
-                _write(aside / name, content)
-            _flush(aside)
+                write_flushed(aside / name, content)
+            flush_folder(aside)
             if final.exists():
                 _remove(final)
             os.rename(aside, final)
-            _flush(self.folder)
-
-        _guarded(self.folder, commit, aside)
+            flush_folder(self.folder)
         return final
 
     def load(self, step: int) -> Snapshot:
@@ -194,24 +179,6 @@ def _read(path: Path, digest: str | None) -> bytes:
     return content
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    """Make renames in `folder` durable, where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _remove(folder: Path) -> None:
     """Remove a folder so that it is never seen half removed under its own name."""
     aside = folder.with_name(f".old-{folder.name.lstrip('.')}-{os.getpid()}")
@@ -219,19 +186,3 @@ def _remove(folder: Path) -> None:
         os.rename(folder, aside)
         folder = aside
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _guarded(folder: Path, action: Callable[[], None], aside: Path) -> None:
-    """Run `action`; if the system refuses, remove what it left `aside` and say why."""
-    try:
-        action()
-    except OSError as error:
-        if aside.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.unlink(missing_ok=True)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        free = f"; {shutil.disk_usage(folder).free:,} bytes are free" if full and folder.is_dir() else ""
-        raise EnvironmentProblem(
-            Problem(where=str(folder), what=f"cannot write: {error.strerror}{free}", fix="free space or permissions")
-        ) from error

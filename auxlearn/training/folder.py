@@ -19,8 +19,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem, SpecError
+from auxlearn.files import write_atomically
 from auxlearn.spec.models import Choice, Spec
-from auxlearn.training.checkpoint import Checkpoints, write_atomically
+from auxlearn.training.checkpoint import Checkpoints
 
 # What a run writes; a folder with anything else in it is not removed.
 _NAMES = "spec.json|resolved.json|manifest.json|status.json|drawn.json|metrics.jsonl|train.log|report.html"

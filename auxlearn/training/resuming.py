@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from auxlearn.data import Prepared
 from auxlearn.errors import CheckpointError, Problem, escape
 from auxlearn.registry.provenance import drift, provenance, read_provenance, refused
-from auxlearn.spec.models import Spec
+from auxlearn.spec.models import LOADING, Spec
 from auxlearn.spec.pointers import parse
 from auxlearn.training.folder import RunFolder, environment, plugins_of
 from auxlearn.training.progress import Logged, Reporter, Silent
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Settings that cannot change a bit of the result.
-_FREE = ("/data/workers", "/data/timeout", "/data/cache", "/data/cache_dir", "/checkpoint")
+_FREE = (*(f"/data/{key}" for key in LOADING), "/checkpoint")
 
 
 def check_same_run(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric, *, allow_inexact: bool) -> None:

@@ -104,16 +104,14 @@ def test_the_command_compare(folders, command, tmp_path, capsys):
 def test_a_folder_for_the_report_that_cannot_be_written_is_told(folders, command, tmp_path, capsys):
     (tmp_path / "report.md").write_text("mine")
     assert command("compare", *folders, "--out", tmp_path / "report.md") == 8
-    assert (
-        capsys.readouterr().err
-        == f"error: {tmp_path}/report.md: is a file, where a folder is needed; fix: another --out\n"
-    )
+    told = f"error: {tmp_path}/{{}}: is a file, where a folder is needed; fix: another --out\n"
+    assert capsys.readouterr().err == told.format("report.md")
     assert command("compare", *folders, "--out", tmp_path / "report.md" / "inner") == 8
     assert "inner: cannot be written: Not a directory" in capsys.readouterr().err
     assert (tmp_path / "report.md").read_text() == "mine"
     (tmp_path / "figures").touch()
     assert command("compare", *folders, "--out", tmp_path) == 8
-    assert capsys.readouterr().err == f"error: {tmp_path}/figures: cannot be written: File exists\n"
+    assert capsys.readouterr().err == told.format("figures")
 
 
 def test_a_report_without_the_package_for_its_pictures_is_told(folders, command, tmp_path, capsys, monkeypatch):

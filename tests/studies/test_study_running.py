@@ -23,7 +23,6 @@ from auxlearn.studies.cells import CellKey
 from auxlearn.studies.folder import StudyFolder
 from auxlearn.studies.loading import load_study
 from auxlearn.studies.report import write_results
-from auxlearn.studies.writing import writing_in
 from auxlearn.training.fit import Fit
 
 WORKER = Path(__file__).with_name("study_worker.py")
@@ -267,14 +266,12 @@ def test_ctrl_c_while_a_run_that_failed_is_tried_again_is_no_failure(small, plug
 def test_results_are_written_whole_or_not_at_all(done, tmp_path, monkeypatch):
     write_results(tmp_path, done.cells)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    whole = Path.write_text
 
-    def full(path, text, **keys):
-        whole(path, text[: len(text) // 2], **keys)
+    def full(_handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(EnvironmentProblem, match="cannot be written: No space left"), writing_in(tmp_path):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(EnvironmentProblem, match="cannot be written: No space left"):
         write_results(tmp_path, done.cells[:1])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auxlearn.errors import CheckpointError, EnvironmentProblem
-from auxlearn.training.checkpoint import Checkpoints, Snapshot, write_atomically
+from auxlearn.files import write_atomically
+from auxlearn.training.checkpoint import Checkpoints, Snapshot
 
 
 def snapshot(value: float) -> Snapshot:
