@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -80,6 +80,16 @@ class TaskGradients:
     def gram(self) -> Tensor:
         """Return the inner products of the gradients on the shared parameters: [K, K], in the order of the losses."""
         return self.matrix @ self.matrix.T
+
+    def grams(self) -> Iterator[tuple[set[LossKey], Tensor]]:
+        """Yield the inner products in parts that add up: the losses that reach some parameters, and those there."""
+        reaching = [
+            {key for key, found in self._reached.items() if number in found} for number in range(len(self._shared))
+        ]
+        for reach, run in itertools.groupby(range(len(reaching)), key=reaching.__getitem__):
+            numbers = list(run)
+            part = self.matrix[:, self._ends[numbers[0]] : self._ends[numbers[-1] + 1]]
+            yield reach, part @ part.T
 
     def apply(self, shared: Mapping[LossKey, Tensor | float], own: Mapping[LossKey, Tensor | float]) -> None:
         """Let every parameter's gradient be the sum over the losses, weighted; None where no loss reaches it.

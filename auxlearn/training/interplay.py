@@ -52,6 +52,8 @@ class Interplay:
     ) -> dict[str, Tensor]:
         """Return `<task>/cosine/<other>` and `<task>/norm_ratio/<other>`, the other one being first in the spec.
 
+        Each pair is measured on the parameters that both tasks reach; two that share none have no numbers.
+
         Args:
             plans: The micro-batches of a step.
             scales: What makes a mean of each loss's sum.
@@ -68,9 +70,16 @@ class Interplay:
             self._add(plan, scales, gradients)
         self._guard.restore()
         mean_over_processes(self._fabric, gradients.matrix)
-        gram = gradients.gram()
-        asked, heard = (_by_task(keys, tasks, each, gram) for each in (plans[0].weights, weights))
-        return _pairs(tasks, asked, heard)
+        parts = [({key.task for key in reach}, gram) for reach, gram in gradients.grams()]
+        found: dict[str, Tensor] = {}
+        for first, second in itertools.combinations(tasks, 2):
+            grams = [gram for reach, gram in parts if {first, second} <= reach]
+            if grams:
+                gram = torch.stack(grams).sum(0)
+                asked, heard = (_by_task(keys, (first, second), each, gram) for each in (plans[0].weights, weights))
+                found[f"{second}/cosine/{first}"] = _cosine(asked)
+                found[f"{second}/norm_ratio/{first}"] = _ratio(heard)
+        return found
 
     def _add(self, plan: Plan, scales: Scales, gradients: TaskGradients) -> None:
         for group in self._learner.groups(plan):
@@ -90,15 +99,16 @@ def _by_task(
     return shares @ gram @ shares.T
 
 
-def _pairs(tasks: Sequence[str], asked: Tensor, heard: Tensor) -> dict[str, Tensor]:
-    """Return the numbers of each pair: directions by the weights of the spec, norms by those of the balancer."""
-    lengths, norms = (gram.diagonal().clamp(min=0).sqrt() for gram in (asked, heard))
-    least = torch.finfo(asked.dtype).tiny
-    found: dict[str, Tensor] = {}
-    for (i, first), (j, second) in itertools.combinations(enumerate(tasks), 2):
-        found[f"{second}/cosine/{first}"] = (asked[i, j] / (lengths[i] * lengths[j]).clamp(min=least)).clamp(-1, 1)
-        found[f"{second}/norm_ratio/{first}"] = norms[j] / norms[i].clamp(min=least)
-    return found
+def _cosine(gram: Tensor) -> Tensor:
+    """Return the cosine of two vectors from their inner products [2, 2]; 0 if one of them is 0."""
+    norms = gram.diagonal().clamp(min=0).sqrt()
+    return (gram[0, 1] / norms.prod().clamp(min=torch.finfo(gram.dtype).tiny)).clamp(-1, 1)
+
+
+def _ratio(gram: Tensor) -> Tensor:
+    """Return the norm of the second vector over that of the first; 0 if the second is 0."""
+    norms = gram.diagonal().clamp(min=0).sqrt()
+    return norms[1] / norms[0].clamp(min=torch.finfo(gram.dtype).tiny)
 
 
 class Opposition:

@@ -11,11 +11,18 @@ import auxlearn
 from auxlearn import Arrangement, Learner, Trainer
 from auxlearn.learning import Balanced, Balancer, TaskResult
 from auxlearn.learning.balancing import Fixed
+from auxlearn.learning.context import Shared
 from auxlearn.testing import plugin
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
 from auxlearn.training.interplay import Opposition
 
 OWN = Arrangement(view="own", weight=0.3)
+
+
+def two():
+    """Return two pretext tasks, with the same weights each time."""
+    torch.manual_seed(0)
+    return {"a": TinyPretext(), "b": TinyPretext()}
 
 
 class Towards(TinyPretext):
@@ -58,13 +65,49 @@ def test_equal_opposed_and_scaled_gradients_by_hand():
     assert "kind/cosine/one" not in found
 
 
+class Projecting(Towards):
+    """Asks through a module that another task uses too."""
+
+    def __init__(self, shared, factor):
+        super().__init__(factor)
+        self.shared = shared
+
+    def loss(self, features, views, step):
+        pooled = features[0].only.pooled
+        return TaskResult(loss=pooled.sum() + self.factor * self.shared(pooled).sum())
+
+
+def test_each_pair_is_measured_where_both_tasks_reach():
+    """A projector that only pretext tasks use says nothing of how they stand to the primary task."""
+    torch.manual_seed(0)
+    handle = Shared("projector", torch.nn.Linear(8, 1), {})
+    torch.nn.init.zeros_(handle.module.weight)  # so that nothing of it comes through to the backbone
+    clean = Arrangement(view="clean")
+    pretext = {"plain": Towards(), "one": Projecting(handle, 1.0), "against": Projecting(handle, -1.0)}
+    learner = Learner(
+        TinyBackbone(),
+        primary={"kind": TinyPrimary()},
+        pretext=pretext,
+        arrange=dict.fromkeys(pretext, clean),
+        shared={"projector": handle},
+    )
+    watched = Trainer(learner, torch.optim.SGD(learner.parameters(), lr=0.1), watch_every=1)
+    found = watched.step(tiny_batch(8)).metrics
+    for name in ("one", "against"):
+        assert found[f"{name}/cosine/plain"].item() == pytest.approx(1)
+        assert found[f"{name}/norm_ratio/plain"].item() == pytest.approx(1)
+        torch.testing.assert_close(found[f"{name}/cosine/kind"], found["plain/cosine/kind"])
+    # On the backbone they are equal, on the projector opposed.
+    assert -1 < found["against/cosine/one"].item() < 0.99
+
+
 @pytest.mark.parametrize("options", [{}, {"accumulate": 2}], ids=str)
 def test_the_values_are_those_of_the_weighted_gradients_of_each_task(options):
     arrange = {"a": Arrangement(view="own", weight=0.3, supervise=True), "b": Arrangement(view="clean", portion=0.5)}
 
     def gradient(kept):
         """Return the gradient on the backbone of the losses of one task."""
-        lone = trainer({"a": TinyPretext(), "b": TinyPretext()}, arrange, norm=False, **options)
+        lone = trainer(two(), arrange, norm=False, **options)
         noted = []
         combine = lone.learner.balancer.combine
 
@@ -78,7 +121,7 @@ def test_the_values_are_those_of_the_weighted_gradients_of_each_task(options):
         lone.step(tiny_batch(8))
         return torch.cat(noted)
 
-    watched = trainer({"a": TinyPretext(), "b": TinyPretext()}, arrange, norm=False, watch_every=1, **options)
+    watched = trainer(two(), arrange, norm=False, watch_every=1, **options)
     found = watched.step(tiny_batch(8)).metrics
     each = {name: gradient(name) for name in ("kind", "a", "b")}
     for second, first in (("a", "kind"), ("b", "kind"), ("b", "a")):
@@ -90,7 +133,7 @@ def test_the_values_are_those_of_the_weighted_gradients_of_each_task(options):
 def test_watching_changes_nothing():
     def train(**options):
         arrange = {"a": Arrangement(view="own", supervise=True, statistics="separate"), "b": Arrangement(view="shared")}
-        learning = trainer({"a": TinyPretext(), "b": TinyPretext()}, arrange, ema=0.9, accumulate=2, **options)
+        learning = trainer(two(), arrange, ema=0.9, accumulate=2, **options)
         for _ in range(4):
             result = learning.step(tiny_batch(8))
         return result, {**learning.learner.state_dict(), **learning.scored.state_dict(prefix="ema.")}
@@ -120,7 +163,7 @@ def test_a_gate_that_is_shut_hides_no_direction():
 
 def test_only_every_so_many_steps_and_neither_probes_nor_what_is_off():
     arrange = {"a": OWN, "b": Arrangement(view="own", weight=0.0)}
-    watched = trainer({"a": TinyPretext(), "b": TinyPretext()}, arrange, probes=("watcher",), watch_every=3)
+    watched = trainer(two(), arrange, probes=("watcher",), watch_every=3)
     seen = [{n for n in watched.step(tiny_batch(8)).metrics if "cosine" in n} for _ in range(4)]
     assert seen == [{"a/cosine/kind"}, set(), set(), {"a/cosine/kind"}]
 
