@@ -184,7 +184,7 @@ def _links(kind: str, offers: Sequence[Found]) -> str:
 
 
 def _studies() -> str:
-    """Return a table for each study in `benchmarks/studies` that has been run, its numbers in per cent."""
+    """Return a table for each study in `benchmarks/studies` that has been run."""
     found = sorted((ROOT / "benchmarks" / "studies").glob("*/summary.json"))
     parts = (_study(path.parent.name, json.loads(path.read_text(encoding="utf-8"))) for path in found)
     return "\n\n".join(parts) + "\n"
@@ -192,27 +192,28 @@ def _studies() -> str:
 
 def _study(name: str, summary: Mapping[str, Any]) -> str:
     seeds = {len(row["seeds"]) for row in summary["rows"]}
+    share = summary["mode"] == "max"  # accuracies; errors are in units of their own
     lines = [
         f"### {name}\n",
-        f"`{summary['metric']}` on `test`, in per cent, of {'/'.join(map(str, seeds))} seeds; differences from "
-        f"{summary['baseline']}.\n",
+        f"`{summary['metric']}` on `test`, {'in per cent' if share else 'less is better'}, of "
+        f"{'/'.join(map(str, seeds))} seeds; differences from {summary['baseline']}.\n",
         "| labels | arm | mean | difference, 95 % interval | p | p (Holm) | time |",
         "|---|---|---|---|---|---|---|",
-        *(_study_row(row) for row in summary["rows"]),
+        *(_study_row(row, 100 if share else 1, ".1f" if share else ".2f") for row in summary["rows"]),
     ]
     return "\n".join(lines)
 
 
-def _study_row(row: Mapping[str, Any]) -> str:
+def _study_row(row: Mapping[str, Any], factor: int, form: str) -> str:
     mean, change, time = row["estimate"], row["difference"], row["cost"]["time"]
     told = [
         "" if row["fraction"] is None else f"{100 * row['fraction']:g} %",
         row["arm"],
-        f"{100 * mean['mean']:.1f} ± {100 * mean['error']:.1f}",
+        f"{factor * mean['mean']:{form}} ± {factor * mean['error']:{form}}",
     ]
     if change:
-        low, high = (f"{100 * change[end]:+.1f}" for end in ("low", "high"))
-        told += [f"{100 * change['mean']:+.1f} [{low}, {high}]", f"{change['p']:.2g}", f"{change['p_holm']:.2g}"]
+        low, high = (f"{factor * change[end]:+{form}}" for end in ("low", "high"))
+        told += [f"{factor * change['mean']:+{form}} [{low}, {high}]", f"{change['p']:.2g}", f"{change['p_holm']:.2g}"]
     else:
         told += [""] * 3
     return f"| {' | '.join(told)} | {time:.2f} |"

@@ -33,7 +33,7 @@ class Windows:
 
     Attributes:
         form: The form of a row.
-        every: Take each so-manieth element only.
+        every: Take every n-th element.
         window: Elements of a window, `"all"` for the whole row, None for single elements.
         stride: Elements from the beginning of a window to that of the next; None: those of a window.
         size: Side to which the last two axes are resized, or None.

@@ -46,7 +46,7 @@ class Arrangement:
         1.0, gt=0, le=1, help="Part of the rows that is transformed (`shared`), passed again (`own`) or read (`clean`)."
     )
     resolution: float = option(1.0, gt=0, le=1, help="Scale of the images of an own view.")
-    every: int = option(1, ge=1, help="Compute the task in every so-manieth step.")
+    every: int = option(1, ge=1, help="Compute the task every n steps.")
     start_epoch: int = option(0, ge=0, help="First epoch in which the task is computed.")
     weight: float | Ramp = option(1.0, ge=0, help="Factor of the loss: a number, or a ramp over epochs.")
     supervise: bool | tuple[str, ...] | None = option(

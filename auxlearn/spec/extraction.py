@@ -36,7 +36,7 @@ class ExtractKeys:
     """
 
     input: str | None = option(None, help="The input of the data that the network reads; null: the only one.")
-    every: int = option(1, ge=1, help="Of the elements along time, take each so-manieth only.")
+    every: int = option(1, ge=1, help="Take every n-th element along time.")
     window: int | Literal["all"] | None = option(
         None, ge=1, help="How many elements the network sees at a time; `all`: the whole row; null: each on its own."
     )

@@ -217,9 +217,9 @@ class CheckpointKeys:
 class LogKeys:
     """`log`: where the numbers go besides `metrics.jsonl`."""
 
-    every_steps: int = option(10, ge=1, help="Write training losses in every so-manieth step.")
+    every_steps: int = option(10, ge=1, help="Write training losses every n steps.")
     gradients_every: int | None = option(
-        None, ge=1, help="Measure in every so-manieth step how the gradients of the tasks stand to each other."
+        None, ge=1, help="Measure every n steps how the gradients of the tasks stand to each other."
     )
     to: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = option((), help="Further loggers.")
 

@@ -145,7 +145,7 @@ class TinySource(DataSource):
     Args:
         rows: Rows of each split.
         side: Side of the images in pixels.
-        unlabelled: Every so-manieth row has no label; 0 for none.
+        unlabelled: Every n-th row has no label; 0 for none.
     """
 
     splits = ("train", "val", "test")

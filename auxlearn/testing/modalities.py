@@ -59,7 +59,7 @@ class TinyFeatures(DataSource):
 
     Args:
         rows: Rows of each split.
-        lacking: Every so-manieth row lacks `audio`; 0 for none.
+        lacking: Every n-th row lacks `audio`; 0 for none.
         side: Side of images in pixels, as a third modality `image`; 0 for none.
 
     Examples:

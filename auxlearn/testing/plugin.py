@@ -21,7 +21,7 @@ class TinyDataParams:
 
     rows: int = option(48, ge=1, help="Rows of each split.")
     side: int = option(8, ge=4, help="Side of the images in pixels.")
-    lacking: int = option(0, ge=0, help="Every so-manieth row has no label; 0 for none.")
+    lacking: int = option(0, ge=0, help="Every n-th row has no label; 0 for none.")
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +29,7 @@ class TinyFeaturesParams:
     """Params of the data source of several modalities."""
 
     rows: int = option(48, ge=1, help="Rows of each split.")
-    lacking: int = option(0, ge=0, help="Every so-manieth row lacks `audio`; 0 for none.")
+    lacking: int = option(0, ge=0, help="Every n-th row lacks `audio`; 0 for none.")
     side: int = option(0, ge=0, help="Side of images in pixels, as a third modality; 0 for none.")
 
 

@@ -116,7 +116,7 @@ def auxlearn_presets() -> Iterable[Provider]:
     return [
         Provider(
             name="puzzling-quarter",
-            summary="Puzzles of 2 x 2 tiles of a quarter of the images, beside any primary task, in its own pass.",
+            summary="2 x 2 puzzles of a quarter of the images on the shared view, beside any primary task: no further pass.",
             build=lambda _params, _context: {"pretext": {"puzzle": _QUARTER}},
         )
     ]
