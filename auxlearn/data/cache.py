@@ -1,9 +1,10 @@
 """`Cached`: a data source whose rows were decoded once, into files that are mapped into memory.
 
-A folder of the cache holds one split: `meta.json`, and one `.npy` file a column (`inputs%2Fimage.npy`, ...), rows
-first, without pickles. Its name is a hash of what is inside: the source's fingerprint, the split and the form of
-its columns; so it is never stale, and one that is cut off, or whose files do not fit `meta.json`, is made again.
-It is written beside its final place and renamed, under a lock, so processes that start together make it once.
+A folder of the cache holds one split, as its rows are scored: `meta.json`, and one `.npy` file a column
+(`inputs%2Fimage.npy`, ...), rows first, without pickles. Its name is a hash of what is inside: the source's
+fingerprint, the split and the form of its columns; so it is never stale, and one that is cut off, or whose files do
+not fit `meta.json`, is made again. It is written beside its final place and renamed, under a lock, so processes that
+start together make it once.
 Bits that rot on the disk are not detected.
 """
 
@@ -33,12 +34,13 @@ from auxlearn.data.collate import Collate, Columns
 from auxlearn.data.failure import Failure
 from auxlearn.data.loader import eval_loader
 from auxlearn.data.problems import problem
+from auxlearn.data.selection import TRAINED, Part, Selection
 from auxlearn.data.source import DataSource, InputShape
 from auxlearn.errors import DataError, EnvironmentProblem, Problem
 
 __all__ = ["Cached", "cache_folder"]
 
-_VERSION = 1
+_VERSION = 2
 _ROWS = 64  # rows that are read and written at a time
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ def cache_folder(given: str | None = None) -> Path:
 
 class Cached(DataSource):
     """A data source that reads its rows from a cache, which it makes when a split is asked for first.
+
+    Where the base reads rows otherwise to train on them, as it does if it draws, those come from the base itself.
 
     Args:
         base: The source that decodes. Its `fingerprint` says whether a cache belongs to it.
@@ -70,13 +74,31 @@ class Cached(DataSource):
             raise DataError(problem("/data/cache", what, allowed="none"))
         self.base, self.folder, self.workers = base, folder, workers
         self.inputs, self.targets, self.splits = base.inputs, base.targets, base.splits
+        self._alike = type(base).dataset_for is DataSource.dataset_for  # rows are the same for training and scoring
         self._made: dict[str, _Mapped] = {}
 
     def dataset(self, split: str) -> Dataset[Any]:
-        """Return the rows of `split` from the cache, which is made if it is not there."""
+        """Return the rows of `split` as the base does."""
+        return self.dataset_for(split, training=split == "train")
+
+    def dataset_for(self, split: str, *, training: bool) -> Dataset[Any]:
+        """Return the rows of `split` from the cache, which is made if it is not there, or from the base."""
+        if training and not self._alike:
+            return self.base.dataset_for(split, training=True)
         if split not in self._made:
             self._made[split] = _Mapped(self._ready(split))
         return self._made[split]
+
+    def fill(self, view: Mapping[str, Sequence[Part]]) -> list[Problem]:
+        """Make the caches that the splits of a view need; return what is wrong with rows that cannot be read."""
+        needed = [parts for split, parts in view.items() if self._alike or split not in TRAINED]
+        problems: list[Problem] = []
+        for origin in dict.fromkeys(origin for parts in needed for origin, _ in parts):
+            try:
+                self.dataset_for(origin, training=False)
+            except DataError as error:
+                problems += error.problems
+        return problems
 
     def measured(self, rows: Sequence[tuple[str, Iterable[int]]]) -> Mapping[str, InputShape]:
         """Return what the base measures."""
@@ -150,7 +172,8 @@ class Cached(DataSource):
         """Yield the columns of all rows in order; the problems of all unreadable rows come together at the end."""
         console = Console(stderr=True)
         hidden = not console.is_terminal
-        loader = eval_loader(self.base, split, _ROWS, workers=self.workers)
+        scored = Selection(self.base, {"scored": [(split, np.arange(rows))]})
+        loader = eval_loader(scored, "scored", _ROWS, workers=self.workers)
         _log.info("Decoding %d rows of `%s` into %s", rows, split, self.folder)
         failures: list[Failure] = []
         total = math.ceil(rows / _ROWS)

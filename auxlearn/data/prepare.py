@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import attrs
@@ -282,14 +281,12 @@ def _cached(view: Selection, stream: Unlabelled | None, keys: DataKeys) -> tuple
     """Return the same views on caches of their bases, so that all fractions and folds share one; decoding them now."""
     folder = cache_folder(keys.cache_dir)
     base = Cached(view.base, folder, workers=keys.workers)
-    read, second = view.on(base), None
+    read, problems = view.on(base), base.fill(view.parts)
+    second = None
     if stream is not None:
-        same = stream.base is view.base
-        second = stream.on(base if same else Cached(stream.base, folder, workers=keys.workers))
-    problems: list[Problem] = []
-    for one in (read, *([second] if second else [])):
-        for origin in dict.fromkeys(origin for parts in one.parts.values() for origin, _ in parts):
-            problems += _problems_of(partial(one.base.dataset, origin))
+        other = base if stream.base is view.base else Cached(stream.base, folder, workers=keys.workers)
+        second = stream.on(other)
+        problems += other.fill(stream.parts)
     if problems:
         raise DataError(problems)
     return read, second

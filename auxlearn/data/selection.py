@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, Self
 
@@ -17,7 +17,10 @@ from auxlearn.data.source import DataSource, InputShape, Region
 from auxlearn.data.splits import Rows
 from auxlearn.data.told import told_fingerprint, told_rows
 
-__all__ = ["Part", "Selection"]
+__all__ = ["TRAINED", "Part", "Selection"]
+
+TRAINED = ("train", UNLABELLED)
+"""The splits of a view whose rows are read as they are trained on."""
 
 Part = tuple[str, Rows]
 """Some rows of a split of the source below, ascending."""
@@ -44,10 +47,8 @@ class Selection(DataSource):
     def dataset(self, split: str) -> Dataset[Any]:
         """Return the rows of `split`: where they are all rows of one split of the base, its own data set."""
         if split not in self._datasets:
-            training = split in ("train", UNLABELLED)
-            made = [
-                _picked(self.base.dataset_for(origin, training=training), rows) for origin, rows in self.parts[split]
-            ]
+            read = partial(self.base.dataset_for, training=split in TRAINED)
+            made = [_picked(read(origin), rows) for origin, rows in self.parts[split]]
             self._datasets[split] = made[0] if len(made) == 1 else ConcatDataset(made)
         return self._datasets[split]
 

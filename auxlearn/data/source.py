@@ -119,7 +119,8 @@ class DataSource(ABC):
     def dataset_for(self, split: str, *, training: bool) -> Dataset[Any]:
         """Return the rows of `split` as they are trained on, or scored. Default: there is no difference.
 
-        The spec may score rows of the split `train`, or train on those of `val`.
+        The spec may score rows of the split `train`, or train on those of `val`. What is scored draws nothing. A
+        source whose training draws overrides this: a cache then keeps what is scored only.
         """
         return self.dataset(split)
 

@@ -125,3 +125,32 @@ def test_a_cache_measures_as_its_base_does(tmp_path):
         assert torch.equal(
             one.inputs["other"][~one.present["inputs/other"]], other.inputs["other"][~other.present["inputs/other"]]
         )
+
+
+class Drawn(Items):
+    def __getitem__(self, index):
+        shift = torch.rand(()) if self.training else 0.5
+        return {name: value + shift for name, value in super().__getitem__(index).items()}
+
+
+class Drawing(Numbers):
+    """As `Numbers`, and what is trained on is shifted by what an item draws."""
+
+    def dataset_for(self, split, *, training):
+        return Drawn(split, training)
+
+
+@pytest.mark.parametrize("keys", [{}, {"split": Split(val=0.2, by="random")}, {"workers": 1}])
+def test_rows_that_are_drawn_are_drawn_with_a_cache_too(tmp_path, keys):
+    """Only rows that are scored come from a cache, whichever split of the source they are of."""
+    source = Drawing(False)
+    source.splits = ("train",) if "split" in keys else source.splits
+    plain = prepare(source, DataKeys(**keys), seed=0)
+    cached = prepare(source, DataKeys(cache="memmap", cache_dir=str(tmp_path), **keys), seed=0)
+    assert torch.equal(numbers(plain.eval_loader("val", 4)), numbers(cached.eval_loader("val", 4)))
+    assert torch.equal(numbers(plain.eval_loader("train", 4)), numbers(cached.eval_loader("train", 4)))
+    ours, theirs = iter(plain.train_loader(8)), iter(cached.train_loader(8))
+    for _ in range(9):
+        assert torch.equal(next(ours).inputs["this"], next(theirs).inputs["this"])
+    origin = "train" if "split" in keys else "val"
+    assert [path.name.split("-")[0] for path in tmp_path.iterdir() if path.is_dir()] == [origin]
