@@ -801,6 +801,12 @@ class Sequence(Source):
         return {**item, "image": item["image"] + self.seen}
 
 
+@fault("data_source", "scored-rows-are-fixed", "train/0 differs when it is scored again: image")
+class DrawsAlways(Source):
+    def item(self, item, index):
+        return {**item, "image": item["image"] + torch.randint(100, (), dtype=torch.uint8)}
+
+
 @fault("data_source", "same-for-any-workers", "differs between no workers and two: 0/inputs/image")
 class Worker(Source):
     def item(self, item, index):

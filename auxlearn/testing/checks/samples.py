@@ -30,6 +30,7 @@ __all__ = [
     "reading_at_once_agrees",
     "resizing_keeps_rows",
     "same_for_any_workers",
+    "scored_rows_are_fixed",
     "splits_have_rows",
 ]
 
@@ -109,6 +110,23 @@ def items_repeat(subject: Subject) -> None:
             changed = different(one, other)
             if changed:
                 raise Fault(f"{first.name(split, row)} differs when it is read again: {few(changed)}")
+
+
+@check("data_source", fix="override `dataset_for`, and draw only in rows that are trained on")
+def scored_rows_are_fixed(subject: Subject) -> None:
+    """A row that is scored is the same whatever the generators hold: scores are compared, and rows cached."""
+    source = _source(subject)
+    for split in source.splits:
+        dataset: Any = source.dataset_for(split, training=False)
+        for row in _first(source, split):
+            changed = different(*(_item(dataset, row, seed) for seed in (1, 2)))
+            if changed:
+                raise Fault(f"{source.name(split, row)} differs when it is scored again: {few(changed)}")
+
+
+def _item(dataset: Any, row: int, seed: int) -> dict[str, Tensor]:
+    scramble(seed)
+    return {name: torch.as_tensor(value).clone() for name, value in dataset[row].items() if value is not None}
 
 
 @check("data_source", fix="draw from the generators of torch, numpy and Python only, which are seeded for each item")

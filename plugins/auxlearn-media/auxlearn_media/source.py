@@ -105,8 +105,12 @@ class ClipSource(DataSource):
         }
 
     def dataset(self, split: str) -> Dataset[Any]:
-        """Return the rows of `split`, each decoded when it is asked for."""
-        return _Clips(self.rows[split], self._table.dataset(split), self.params, self.size, crops=split == "train")
+        """Return the rows of `split`, each decoded when it is asked for; those of `train` as they are trained on."""
+        return self.dataset_for(split, training=split == "train")
+
+    def dataset_for(self, split: str, *, training: bool) -> Dataset[Any]:
+        """Return the rows of `split` with parts of fixed length drawn at random, or from the middle of each clip."""
+        return _Clips(self.rows[split], self._table.dataset(split), self.params, self.size, crops=training)
 
     def labels(self, split: str, target: str) -> Sequence[Any]:
         """Return every row's class index, None for a row without."""

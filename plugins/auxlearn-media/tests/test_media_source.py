@@ -11,7 +11,7 @@ from auxlearn.data import DataContext, InputShape, eval_loader, prepare
 from auxlearn.data.opening import read_section
 from auxlearn.errors import DataError, SpecError
 from auxlearn.registry import discover
-from auxlearn.spec.models import DataKeys
+from auxlearn.spec.models import DataKeys, Split
 from auxlearn_media import AudioParams, MediaParams, SpectrogramParams, TextParams, VideoParams
 from auxlearn_media.manifest import build_media
 from auxlearn_media.testing import write_clip
@@ -102,7 +102,7 @@ def test_rows_of_fixed_length_make_batches(folder):
     assert batch.present["inputs/audio"].tolist() == [True, True, False]
 
 
-def test_training_begins_at_random_and_scoring_in_the_middle(folder):
+def test_training_begins_at_random(folder):
     settings = FIXED | {"video": VideoParams(fps=25, frames=4)}
     made = source(folder, **settings)
     torch.manual_seed(0)
@@ -110,14 +110,21 @@ def test_training_begins_at_random_and_scoring_in_the_middle(folder):
     assert not all(torch.equal(drawn[0], one) for one in drawn[1:])
     torch.manual_seed(0)
     assert torch.equal(made.dataset("train")[0]["video"], drawn[0])
-    with (folder / "test.csv").open("w") as file:
-        file.write("path,split,mood\na.mp4,train,sad\na.mp4,test,sad\n")
-    still = source(
-        folder, path="test.csv", group_column=None, start_column=None, end_column=None, video=settings["video"]
-    )
-    whole = source(folder, video=VideoParams(fps=25)).dataset("train")[0]["video"]
-    # (2.048 s of sound - 0.16 s) / 2 is in the frame number 23.
-    assert torch.equal(still.dataset("test")[0]["video"], whole[23:27])
+
+
+def middle(folder):
+    """Return the 4 frames that begin at (2.048 s of sound - 0.16 s) / 2, which is in the frame number 23."""
+    return source(folder, video=VideoParams(fps=25)).dataset("train")[0]["video"][23:27]
+
+
+def test_every_row_that_is_scored_is_read_in_the_middle(folder):
+    columns = {"group_column": None, "start_column": None, "end_column": None, "targets": ()}
+    for split, keys in (("test", {}), ("train", {"split": Split(val=0.5, by="random")})):
+        (folder / "test.csv").write_text(f"path,split\na.mp4,train\na.mp4,{split}\n")
+        made = source(folder, path="test.csv", video=VideoParams(fps=25, frames=4), **columns)
+        data = prepare(made, DataKeys(allow_leaks=True, **keys), seed=0, batch_size=1)
+        (batch,) = data.eval_loader("val" if keys else split, 4)
+        assert torch.equal(batch.inputs["video"][0], middle(folder))
 
 
 def test_short_clips_are_filled(folder):
