@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from study_tables import studies
+
 from auxlearn.cli import main as command_line
 from auxlearn.registry import KINDS, Found, discover
 from auxlearn.registry.forms import Array, Form, OneOf, Record, Table, record_of
@@ -49,7 +51,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "commands.md": _commands(),
         REFERENCE / "testing.md": _checks(),
         ROOT / "docs" / "pages" / "gallery.md": _gallery(),
-        ROOT / "docs" / "pages" / "explanation" / "does-it-help.md": _studies(),
+        ROOT / "docs" / "pages" / "explanation" / "does-it-help.md": studies(ROOT / "benchmarks" / "studies"),
     }
     return {page: _with_part(page, text) for page, text in parts.items()}
 
@@ -181,42 +183,6 @@ def _distribution(project: Mapping[str, Any], offers: Sequence[Found]) -> Iterat
 def _links(kind: str, offers: Sequence[Found]) -> str:
     names = [one.provider.name for one in offers if one.kind == kind]
     return ", ".join(f"[`{name}`](reference/components.md#{kind.replace('_', '-')}-{name})" for name in names)
-
-
-def _studies() -> str:
-    """Return a table for each study in `benchmarks/studies` that has been run."""
-    found = sorted((ROOT / "benchmarks" / "studies").glob("*/summary.json"))
-    parts = (_study(path.parent.name, json.loads(path.read_text(encoding="utf-8"))) for path in found)
-    return "\n\n".join(parts) + "\n"
-
-
-def _study(name: str, summary: Mapping[str, Any]) -> str:
-    seeds = {len(row["seeds"]) for row in summary["rows"]}
-    share = summary["mode"] == "max"  # accuracies; errors are in units of their own
-    lines = [
-        f"### {name}\n",
-        f"`{summary['metric']}` on `test`, {'in per cent' if share else 'less is better'}, of "
-        f"{'/'.join(map(str, seeds))} seeds; differences from {summary['baseline']}.\n",
-        "| labels | arm | mean | difference, 95 % interval | p | p (Holm) | time |",
-        "|---|---|---|---|---|---|---|",
-        *(_study_row(row, 100 if share else 1, ".1f" if share else ".2f") for row in summary["rows"]),
-    ]
-    return "\n".join(lines)
-
-
-def _study_row(row: Mapping[str, Any], factor: int, form: str) -> str:
-    mean, change, time = row["estimate"], row["difference"], row["cost"]["time"]
-    told = [
-        "" if row["fraction"] is None else f"{100 * row['fraction']:g} %",
-        row["arm"],
-        f"{factor * mean['mean']:{form}} ± {factor * mean['error']:{form}}",
-    ]
-    if change:
-        low, high = (f"{factor * change[end]:+{form}}" for end in ("low", "high"))
-        told += [f"{factor * change['mean']:+{form}} [{low}, {high}]", f"{change['p']:.2g}", f"{change['p_holm']:.2g}"]
-    else:
-        told += [""] * 3
-    return f"| {' | '.join(told)} | {time:.2f} |"
 
 
 def _options(params: type) -> str:

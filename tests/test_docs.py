@@ -7,13 +7,12 @@ a reader runs for minutes takes the test seconds. A `console` block shows what o
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import shlex
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import attrs
 import pytest
@@ -148,15 +147,9 @@ def test_links_inside_the_repository_exist(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_generated_parts_are_as_the_code_has_them() -> None:
-    for page, text in generator().pages().items():
+def test_generated_parts_are_as_the_code_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    for page, text in importlib.import_module("generate").pages().items():
         # argparse wraps lines differently from one Python to the next, so the words are compared.
         assert page.read_text(encoding="utf-8").split() == text.split(), f"{page}: run `python docs/generate.py`"
 
