@@ -151,7 +151,9 @@ class Checkpoints:
 
 
 def _strict(value: Any) -> Any:
-    """Return `value` with what stands for numbers that are not finite, which strict JSON lacks."""
+    """Return `value` as strict JSON has it, with what stands for numbers that are not finite; tensors as numbers."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {name: _strict(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

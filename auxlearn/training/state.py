@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def unpack(trainer: Trainer, snapshot: Snapshot) -> dict[str, Any]:
     load_model(trainer, snapshot)
     _unpack_optimizer(trainer.raw_optimizer, snapshot.optimizer, snapshot.state["optimizer"])
     if trainer.scheduler is not None:
-        trainer.scheduler.load_state_dict(snapshot.state["scheduler"])
+        trainer.scheduler.load_state_dict(_as_before(snapshot.state["scheduler"], trainer.scheduler.state_dict()))
     trainer.fabric.strategy.precision.load_state_dict(snapshot.state["precision"])
     trainer.steps = snapshot.state["steps"]
     trainer.updates = snapshot.state["updates"]
@@ -90,10 +91,7 @@ def _unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], packe
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = _laid_out_like(parameters[int(number)], tensor)
-    groups = [
-        {name: _as_before(value, ours.get(name)) for name, value in theirs.items()}
-        for ours, theirs in zip(optimizer.param_groups, packed["groups"], strict=True)
-    ]
+    groups = _as_before(packed["groups"], optimizer.state_dict()["param_groups"])
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
@@ -103,7 +101,20 @@ def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
 
 
 def _as_before(value: Any, like: Any) -> Any:
-    """Return JSON's list as the tuple that it was, and a number as the tensor that it was."""
-    if isinstance(like, tuple):
-        return tuple(value)
-    return torch.tensor(value) if isinstance(like, Tensor) else value
+    """Return what JSON has made of a value as what it was, as far as `like`, the value that is there now, tells.
+
+    A tensor was written as numbers, a tuple as a list, and the keys of a mapping as text.
+    """
+    if isinstance(like, Tensor):
+        return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if isinstance(value, list) and isinstance(like, list | tuple):
+        parts = [_as_before(part, now) for part, now in zip_longest(value, like[: len(value)])]
+        return tuple(parts) if isinstance(like, tuple) else parts
+    if isinstance(value, dict) and isinstance(like, dict):
+        kinds = {type(key) for key in like}
+        key = kinds.pop() if len(kinds) == 1 else str
+        found = like.copy()  # a Counter stays one
+        found.clear()
+        found.update({key(name): _as_before(part, like.get(key(name))) for name, part in value.items()})
+        return found
+    return value
