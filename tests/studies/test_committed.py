@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
+import re
 import statistics
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from auxlearn.studies.statistics import paired
 
 HOME = Path(__file__).parents[2]
 FILES = sorted((HOME / "benchmarks" / "studies").glob("*.json"))
-PAGE = HOME / "docs" / "pages" / "explanation" / "does-it-help.md"
+TELLING = ("explanation/does-it-help", "how-to/which-arrangement")
+INTERVAL = re.compile(r"[+-]?\d+\.\d+ (?:(?:points|degrees) )?\[[^\]]*\d, [^\]]*\d\]")
 RUN = [file for file in FILES if file.with_suffix("").is_dir()]
 
 
@@ -70,12 +73,27 @@ def test_the_preset_is_the_arm_that_helped():
     assert load_spec(document).resolved == chosen
 
 
-@pytest.mark.parametrize(("other", "told"), [("only-shuffled", "1.7 points [1.4, 2.0]"), ("longer", "3.3 [0.3, 6.2]")])
-def test_what_the_page_says_of_two_arms_follows_from_their_runs(other, told):
-    with (HOME / "benchmarks" / "studies" / "converged" / "results.csv").open(encoding="utf-8", newline="") as lines:
-        scores = {(row["arm"], int(row["seed"])): float(row["emotion/accuracy"]) for row in csv.DictReader(lines)}
-    arms = {name: {seed: score for (arm, seed), score in scores.items() if arm == name} for name, _ in scores}
-    found = paired(arms["puzzle-shared-quarter"], arms[other])
-    mean, low, high = (f"{100 * value:.1f}" for value in (found.mean, found.low, found.high))
-    assert told.replace(" points", "") == f"{mean} [{low}, {high}]"
-    assert told in " ".join(PAGE.read_text(encoding="utf-8").split())
+def told_differences():
+    """Return every difference of two arms of a study, as pages write it: `1.9 [0.8, 3.0]`."""
+    found = set()
+    for file in RUN:
+        summary = json.loads((file.with_suffix("") / "summary.json").read_text(encoding="utf-8"))
+        factor, form = (100, ".1f") if summary["mode"] == "max" else (1, ".2f")
+        with (file.with_suffix("") / "results.csv").open(encoding="utf-8", newline="") as lines:
+            arms: dict[tuple[str, str], dict[int, float]] = {}
+            for row in csv.DictReader(lines):
+                arms.setdefault((row["fraction"], row["arm"]), {})[int(row["seed"])] = float(row[summary["metric"]])
+        for (share, one), (other_share, other) in itertools.permutations(arms, 2):
+            if share == other_share:
+                change = paired(arms[share, one], arms[share, other])
+                mean, low, high = (f"{factor * value:{form}}" for value in (change.mean, change.low, change.high))
+                found |= {f"{mean} [{low}, {high}]", f"+{mean} [{low}, {high}]"}
+    return found
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/pages/{name}.md" for name in TELLING)])
+def test_every_interval_that_a_page_tells_follows_from_the_runs(page):
+    text = (HOME / page).read_text(encoding="utf-8").partition("## All numbers")[0]
+    told = [" ".join(re.sub(" (points|degrees)", "", one).split()) for one in INTERVAL.findall(" ".join(text.split()))]
+    assert told
+    assert set(told) <= told_differences()
