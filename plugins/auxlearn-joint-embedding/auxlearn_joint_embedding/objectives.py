@@ -10,8 +10,7 @@ from torch import Tensor
 
 __all__ = ["contrastive_logits", "cross_correlation", "off_diagonal", "redundancy"]
 
-# Where the values of a column differ by less than this, it does not vary: what remains is rounding.
-_LEAST_NORM = 1e-6
+_LEAST_VARIANCE = 1e-5  # that of BatchNorm, with which the authors of Barlow Twins standardise
 
 
 def contrastive_logits(
@@ -79,7 +78,9 @@ def cross_correlation(first: Tensor, second: Tensor, present: Tensor | None = No
 
     $$ C_{ij} = \frac{\sum_b z^A_{b,i} z^B_{b,j}}{\sqrt{\sum_b (z^A_{b,i})^2} \sqrt{\sum_b (z^B_{b,j})^2}}. $$
 
-    Components that do not vary correlate with nothing: their entries are 0.
+    Each sum of squares has $10^{-5} N$ added to it, as in the authors' code, where BatchNorm without weights
+    standardises. So a component that does not vary correlates with nothing, 0, whatever rounding leaves of it, and the
+    gradient of one that hardly varies is bounded. With variance $v$, a correlation of 1 becomes $v / (v + 10^{-5})$.
 
     Args:
         first: Embeddings of the first view: [N, D].
@@ -90,7 +91,7 @@ def cross_correlation(first: Tensor, second: Tensor, present: Tensor | None = No
         >>> import torch
         >>> from auxlearn_joint_embedding import cross_correlation
         >>> embeddings = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-        >>> cross_correlation(embeddings, 3 * embeddings + 1)
+        >>> cross_correlation(embeddings, 3 * embeddings + 1).round(decimals=3)
         tensor([[1., 0.],
                 [0., 1.]])
     """
@@ -124,8 +125,10 @@ def off_diagonal(square: Tensor) -> Tensor:
 def _standardised(embeddings: Tensor, present: Tensor | None) -> Tensor:
     """Return the embeddings centred and of length 1 along the batch, zero in rows that do not count."""
     if present is None:
-        return F.normalize(embeddings - embeddings.mean(0), dim=0, eps=_LEAST_NORM)
-    mask = present.unsqueeze(1)
-    counted = embeddings.masked_fill(~mask, 0.0)
-    mean = counted.sum(0) / mask.sum().clamp(min=1)
-    return F.normalize((counted - mean).masked_fill(~mask, 0.0), dim=0, eps=_LEAST_NORM)
+        centred, rows = embeddings - embeddings.mean(0), len(embeddings)
+    else:
+        mask = present.unsqueeze(1)
+        rows = mask.sum().clamp(min=1)
+        counted = embeddings.masked_fill(~mask, 0.0)
+        centred = (counted - counted.sum(0) / rows).masked_fill(~mask, 0.0)
+    return centred / (centred.square().sum(0) + rows * _LEAST_VARIANCE).sqrt()
