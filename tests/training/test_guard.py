@@ -185,6 +185,38 @@ def test_a_float16_overflow_lowers_the_scale_and_is_no_divergence():
     assert not torch.equal(learner.backbone.first.weight, before["backbone.first.weight"])
 
 
+class FlatTop(TinyPrimary):
+    """Has a loss that is not finite, of which the gradients know nothing."""
+
+    def loss(self, features, batch, step):
+        result = super().loss(features, batch, step)
+        return attrs.evolve(result, loss=result.loss + float("inf"))
+
+
+class Steep(TinyPrimary):
+    """Has finite gradients, whose squares are not."""
+
+    def loss(self, features, batch, step):
+        result = super().loss(features, batch, step)
+        return attrs.evolve(result, loss=result.loss + self.head.weight.float().sum() * 1e30)
+
+
+@pytest.mark.parametrize("task", [FlatTop, Steep])
+def test_finite_gradients_of_a_float16_step_that_is_undone_change_nothing(task):
+    fabric, scaler = half(2.0)
+    torch.manual_seed(0)
+    learner = Learner(TinyBackbone(), primary={"kind": task()})
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=0.1)
+    trainer = Trainer(learner, optimizer, fabric=fabric, non_finite="skip")
+    before = {name: t.clone() for name, t in learner.state_dict().items()}
+    for _ in range(2):
+        trainer.step(tiny_batch())
+    equal(dict(learner.state_dict()), before)
+    assert not optimizer.state
+    assert (trainer.steps, trainer.updates, trainer.skips) == (2, 0, 2)
+    assert scaler.get_scale() == 4.0  # `growth_interval` steps with finite gradients
+
+
 def test_a_float16_overflow_that_does_not_end_is_a_divergence():
     fabric, _ = half(2.0**100)
     learner = Learner(TinyBackbone(), primary={"kind": TinyPrimary()})
