@@ -274,7 +274,7 @@ class Trainer:
         self.skips = 0
 
     def _undo(self, result: StepResult) -> None:
-        """Leave everything as it was before the step, but for the scale of float16 gradients, which falls where they overflow."""
+        """Leave everything as before the step; the scale of float16 gradients falls if they overflow."""
         if self._scaler is not None and result.losses:
             self._scaler.update()  # no step: gradients may be finite where their norm or the total is not
         self.optimizer.zero_grad(set_to_none=True)
