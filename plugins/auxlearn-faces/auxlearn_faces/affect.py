@@ -14,9 +14,9 @@ from auxlearn.learning import Features, FeatureShape, PrimaryTask, StepContext, 
 from auxlearn_faces.choosing import Chosen
 from auxlearn_faces.numbers import given_rows, read_numbers
 from auxlearn_faces.params import AFFECT
-from auxlearn_faces.scores import Concordance
 from auxlearn_supervised.classification import Classification
 from auxlearn_supervised.heads import make_head, read_head
+from auxlearn_supervised.scores import Concordance
 
 __all__ = ["FerWithAffect", "concordance"]
 
@@ -129,7 +129,7 @@ class FerWithAffect(PrimaryTask):
 def concordance(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
     """Return Lin's concordance correlation coefficient of each column over the rows where `mask` [N] is 1: [columns].
 
-    `auxlearn_faces.scores.Concordance` is the same as a score. Of rows that are all the same it is 0.
+    `auxlearn_supervised.scores.Concordance` is the same as a score. Of rows that are all the same it is 0.
 
     Args:
         found: [N, columns].

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-__all__ = ["Concordance", "GroupAccuracy", "MeanError", "slug"]
+__all__ = ["GroupAccuracy", "MeanError", "slug"]
 
 
 class MeanError(MeanMetric):
@@ -29,45 +29,6 @@ class MeanError(MeanMetric):
 
     def __init__(self) -> None:
         super().__init__(nan_strategy="disable")  # a prediction that is no number is no score
-
-
-class Concordance(Metric):
-    r"""Lin's concordance correlation coefficient: 2 cov(x, y) / (var x + var y + (mean x - mean y)²).
-
-    From "A Concordance Correlation Coefficient to Evaluate Reproducibility" (Biometrics 45, 1989), with variances over
-    all rows divided by their number. It keeps the sums of what it needs, in float64, so it is that of all rows,
-    whatever batches and processes they come in.
-
-    Examples:
-        >>> import torch
-        >>> from auxlearn_faces.scores import Concordance
-        >>> score = Concordance()
-        >>> score.update(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 2.0, 3.0]))
-        >>> round(float(score.compute()), 4)
-        0.5714
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    sums: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        # rows, x, y, x², y², xy
-        self.add_state("sums", torch.zeros(6, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, found: Tensor, wanted: Tensor) -> None:
-        """Add numbers: [N] each."""
-        x, y = found.double(), wanted.double()
-        self.sums += torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y]).sum(1)
-
-    def compute(self) -> Tensor:
-        """Return the score; NaN without rows, or where all numbers are the same."""
-        mean_x, mean_y, xx, yy, xy = (self.sums[1:] / self.sums[0]).unbind()
-        covariance = xy - mean_x * mean_y
-        spread = (xx - mean_x.square()) + (yy - mean_y.square()) + (mean_x - mean_y).square()
-        return (2 * covariance / spread).float()
 
 
 class GroupAccuracy(Metric):

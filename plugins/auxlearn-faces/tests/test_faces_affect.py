@@ -16,7 +16,6 @@ from auxlearn.learning import BuildContext, Feature, Features, FeatureShape, Ste
 from auxlearn.registry import CheckContext, DataFacts
 from auxlearn_faces import FerParams, auxlearn_primary_tasks
 from auxlearn_faces.fer import build_fer
-from auxlearn_faces.scores import Concordance
 
 SHAPES = {"image": FeatureShape(pooled=6)}
 NUMBER = TargetInfo(kind="continuous")
@@ -179,16 +178,6 @@ def test_scores_over_batches_are_those_of_all_rows():
     expression = task.predict(features)["probabilities"].argmax(1)[half()]
     right = (expression == batch.targets["expression"][half()]).float().mean()
     assert float(scores["accuracy"]) == pytest.approx(right.item())
-
-
-def test_concordance_by_hand():
-    score = Concordance()
-    score.update(torch.tensor([1.0, 2, 3]), torch.tensor([2.0, 4, 6]))
-    # covariance 4/3, variances 2/3 and 8/3, means 2 and 4
-    assert float(score.compute()) == pytest.approx(2 * (4 / 3) / (2 / 3 + 8 / 3 + 4))
-    score.reset()
-    score.update(torch.zeros(0), torch.zeros(0))
-    assert math.isnan(score.compute())
 
 
 def test_no_row_with_affect_is_no_score():

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import ConcordanceCorrCoef, MeanAbsoluteError, MeanSquaredError, MetricCollection
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from auxlearn.data import Batch, TargetInfo
 from auxlearn.learning import BuildContext, Features, FeatureShape, PrimaryTask, StepContext, TaskResult
 from auxlearn_supervised import RegressionParams
 from auxlearn_supervised.heads import Fusion, last_layer, make_head, only_layer, read_head
+from auxlearn_supervised.scores import Concordance
 from auxlearn_supervised.targets import choose_target
 
 __all__ = ["Regression"]
@@ -107,7 +108,7 @@ class Regression(PrimaryTask):
             {"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)}, compute_groups=False
         )
         if self.concordance:
-            scores.add_metrics({"ccc": ConcordanceCorrCoef(num_outputs=self.components)})
+            scores.add_metrics({"ccc": Concordance(self.components)})
         return scores
 
     def update(self, metrics: MetricCollection, features: Features, batch: Batch) -> None:

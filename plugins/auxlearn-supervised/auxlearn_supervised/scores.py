@@ -1,4 +1,4 @@
-"""Metrics that torchmetrics has in another meaning."""
+"""Metrics that torchmetrics has in another meaning, exact over batches and processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
-__all__ = ["BalancedAccuracy", "ClassScores", "LabelScores", "MeanAveragePrecision"]
+__all__ = ["BalancedAccuracy", "ClassScores", "Concordance", "LabelScores", "MeanAveragePrecision"]
+
+_ROUNDING = 1e-14  # relative, of sums in float64
 
 
 class BalancedAccuracy(Metric):
@@ -95,6 +97,53 @@ class ClassScores(Metric):
             "class_precision": self.right / self.said,
             "class_f1": 2 * self.right / (self.rows + self.said),
         }
+
+
+class Concordance(Metric):
+    r"""Lin's concordance correlation coefficient: 2 cov(x, y) / (var x + var y + (mean x - mean y)²).
+
+    From "A Concordance Correlation Coefficient to Evaluate Reproducibility" (Biometrics 45, 1989), with variances over
+    all rows divided by their number. It keeps the sums of what it needs, in float64, so it is that of all rows,
+    whatever batches and processes they come in. A constant prediction has score 0; torchmetrics makes it NaN, and
+    divides by the number of rows less one.
+
+    Args:
+        components: In how many numbers a row is scored, each for itself.
+
+    Examples:
+        >>> import torch
+        >>> from auxlearn_supervised.scores import Concordance
+        >>> score = Concordance()
+        >>> score.update(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 2.0, 3.0]))
+        >>> round(float(score.compute()), 4)
+        0.5714
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self, components: int = 1) -> None:
+        super().__init__()
+        # rows, x, y, x², y², xy
+        self.add_state("sums", torch.zeros(6, components, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, found: Tensor, wanted: Tensor) -> None:
+        """Add numbers: [N, components] each, or [N] for one."""
+        x, y = (numbers.double().view(-1, self.sums.shape[1]) for numbers in (found, wanted))
+        self.sums += torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y]).sum(1)
+
+    def compute(self) -> Tensor:
+        """Return the score of each component, [components], or [] for one; NaN without rows, or if all numbers agree.
+
+        All agree where what is left of the variances and of the difference of means is no more than rounding.
+        """
+        mean_x, mean_y, xx, yy, xy = (self.sums[1:] / self.sums[0]).unbind()
+        covariance = xy - mean_x * mean_y
+        spread = (xx - mean_x.square()) + (yy - mean_y.square()) + (mean_x - mean_y).square()
+        score = torch.where(spread > _ROUNDING * (xx + yy), 2 * covariance / spread, torch.nan)
+        return score.float().squeeze()
 
 
 class LabelScores(Metric):

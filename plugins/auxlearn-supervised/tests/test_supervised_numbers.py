@@ -214,6 +214,17 @@ def test_regression_of_several_components():
     assert task.describe()["components"] == ["valence", "arousal"]
 
 
+def test_a_constant_prediction_has_no_concordance():
+    task = Regression(SHAPES, target="t", info=TargetInfo(kind="continuous"), initial=2.0, concordance=True).eval()
+    torch.nn.init.zeros_(task.head.weight)
+    features, batch = rows("t", torch.randn(8))
+    metrics = task.metrics()
+    task.update(metrics, features.take(slice(0, 1)), batch.take(slice(0, 1)))
+    assert float(metrics.compute()["ccc"]) == 0
+    task.update(metrics, features.take(slice(1, 8)), batch.take(slice(1, 8)))
+    assert float(metrics.compute()["ccc"]) == pytest.approx(0, abs=1e-6)
+
+
 def test_build():
     targets = {
         "wears": TargetInfo(kind="multilabel", names=NAMES, shape=(3,)),

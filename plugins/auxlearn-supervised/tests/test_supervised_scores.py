@@ -18,7 +18,7 @@ from auxlearn.testing.fakes import TinyBackbone
 from auxlearn_supervised import MultilabelParams
 from auxlearn_supervised.classification import Classification
 from auxlearn_supervised.multilabel import Multilabel
-from auxlearn_supervised.scores import ClassScores, LabelScores
+from auxlearn_supervised.scores import ClassScores, Concordance, LabelScores
 from auxlearn_supervised.targets import positive_weights
 
 SHAPES = {"image": FeatureShape(pooled=4)}
@@ -188,3 +188,36 @@ def test_positive_weights_come_from_the_training_rows_by_name():
     assert Multilabel.build(MultilabelParams(pos_weights="balanced"), bare)._pos_weights.tolist() == [1, 1, 1]
     with pytest.raises(SpecError, match=r'/pos_weights/scraf: .*did you mean "scarf"'):
         Multilabel.build(MultilabelParams(pos_weights={"scraf": 2.0}), context)
+
+
+def test_concordance_by_hand():
+    score = Concordance()
+    score.update(torch.tensor([1.0, 2, 3]), torch.tensor([2.0, 4, 6]))
+    # covariance 4/3, variances 2/3 and 8/3, means 2 and 4
+    assert float(score.compute()) == pytest.approx(2 * (4 / 3) / (2 / 3 + 8 / 3 + 4))
+    score.reset()
+    score.update(torch.zeros(0), torch.zeros(0))
+    assert math.isnan(score.compute())
+
+
+@given(st.integers(1, 9), st.integers(1, 3), st.floats(-2000, 2000), st.integers(0, 999))
+def test_concordance_is_lins_in_whatever_batches(rows, components, offset, seed):
+    rng = np.random.default_rng(seed)
+    x, y = offset + rng.normal(size=(2, rows, components))
+    score = Concordance(components)
+    cut = int(rng.integers(0, rows + 1))
+    for part in (slice(0, cut), slice(cut, None)):
+        score.update(torch.tensor(x[part]), torch.tensor(y[part]))
+    covariance = ((x - x.mean(0)) * (y - y.mean(0))).mean(0)
+    expected = 2 * covariance / (x.var(0) + y.var(0) + (x.mean(0) - y.mean(0)) ** 2)
+    np.testing.assert_allclose(score.compute().view(-1).numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+@given(st.floats(-99, 99, width=32), st.integers(1, 9))
+def test_concordance_of_a_constant_prediction_is_zero(value, rows):
+    score = Concordance()
+    score.update(torch.full((rows,), value), torch.arange(rows) + 100.0)
+    assert float(score.compute()) == pytest.approx(0, abs=1e-6)
+    score.reset()
+    score.update(torch.full((rows,), value), torch.full((rows,), value))
+    assert math.isnan(score.compute())
