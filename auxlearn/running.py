@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from auxlearn.registry import Registry
     from auxlearn.results.model import TrainedModel
     from auxlearn.spec.models import Spec
+    from auxlearn.training.cost import PeakMemory
     from auxlearn.training.fit import Fit
     from auxlearn.training.folder import RunFolder
     from auxlearn.training.progress import Reporter
@@ -93,19 +94,20 @@ def train(
     told = Logged(reporter or Silent(), folder.path / "train.log") if fabric.is_global_zero else Silent()
     restoring = resuming and bool(folder.checkpoints.steps())
     fit = make_fit(spec, data, fabric, folder, told, restoring=restoring)
-    if spec.init_from is not None and not restoring:
-        take_over(fit.trainer, spec.init_from, spec.root, folder.path)
-    if resuming:
-        fit.resume()
-    if fit.finished:
-        told.say("all steps are done already; scoring once more")
-    frozen = spec.backbone.keys.freeze and spec.init_from is None
-    for note in (*data.notes, *([_FROZEN] if frozen else ())):
-        told.say(f"note: {note}")
-    memory, begun = PeakMemory(fabric.device), fit.trainer.steps
-    fit.train()
-    cost = {**fit.step_time.read(), **memory.read(known=fit.trainer.steps > begun)}
-    test = fit.finish()
+    with fit.recorder:
+        if spec.init_from is not None and not restoring:
+            take_over(fit.trainer, spec.init_from, spec.root, folder.path)
+        if resuming:
+            fit.resume()
+        if fit.finished:
+            told.say("all steps are done already; scoring once more")
+        frozen = spec.backbone.keys.freeze and spec.init_from is None
+        for note in (*data.notes, *([_FROZEN] if frozen else ())):
+            told.say(f"note: {note}")
+        memory, begun = PeakMemory(fabric.device), fit.trainer.steps
+        fit.train()
+        cost = _cost(fit, memory, trained=fit.trainer.steps > begun)
+        test = fit.finish()
     best = _best(fit)
     if fabric.is_global_zero:
         folder.status("done", step=fit.trainer.steps, of=fit.total, selected=best, modes=_modes(fit), cost=cost)
@@ -146,6 +148,12 @@ def _best(fit: Fit) -> dict[str, Any]:
     }
 
 
+def _cost(fit: Fit, memory: PeakMemory, *, trained: bool) -> dict[str, Any]:
+    """Return what the training has cost: where all steps were taken before, what is recorded of it."""
+    measured = {**fit.step_time.read(), **memory.read(known=trained)}
+    return measured if trained else fit.folder.read("status.json", missing={}).get("cost", measured)
+
+
 def _modes(fit: Fit) -> dict[str, str]:
     """Return for each metric of the primary tasks whether more (`max`) or less (`min`) of it is better."""
     from auxlearn.calls import calling
@@ -182,7 +190,7 @@ def _note_failure(folder: RunFolder, error: BaseException) -> None:
     stopped = isinstance(error, KeyboardInterrupt)
     if before.get("state") == "interrupted" or (stopped and before.get("state") == "done"):
         return
-    names = ("stage", "stages", "step", "of", "best", "value", "step_time")
+    names = ("stage", "stages", "step", "of", "best", "value", "step_time", "cost")
     kept = {name: before[name] for name in names if name in before}
     last = {} if "stages" in kept else {"last": next(reversed(folder.checkpoints.steps()), None)}
     if stopped:  # by a person or a signal, outside of the steps; nothing has failed

@@ -199,6 +199,21 @@ def test_other_circumstances_are_refused_unless_allowed(tmp_path: Path) -> None:
     assert resume(tmp_path / "r", allow_inexact=True).best["step"] is not None
 
 
+def test_a_run_that_is_done_keeps_its_cost_when_it_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(run(tmp_path / "r", spec()).path)
+    cost = folder.read("status.json")["cost"]
+    assert cost["seconds_per_step"] > 0
+    assert cost["memory"] > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "finish", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            resume(folder.path)
+    assert folder.read("status.json")["state"] == "failed"
+    resume(folder.path)
+    assert folder.read("status.json")["state"] == "done"
+    assert folder.read("status.json")["cost"] == cost
+
+
 def test_a_damaged_newest_checkpoint_costs_only_the_steps_after_the_one_before(tmp_path: Path) -> None:
     given = spec(checkpoint={"every_steps": 2, "keep_last": 3})
     run(tmp_path / "whole", given)
