@@ -61,17 +61,16 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
 def matrix_to_euler(matrix: Tensor) -> Tensor:
     """Return yaw, pitch, roll [..., 3] in degrees of rotation matrices [..., 3, 3], yaw in [-90, 90].
 
-    Where yaw is 90 or -90 degrees, pitch and roll turn about the same axis; roll is then 0.
+    Where yaw is 90 or -90 degrees, pitch and roll turn about the same axis; roll is then 0. Near it roll is uncertain;
+    pitch is what is left of the matrix after that roll, so that the angles describe the matrix wherever it is.
     """
     across = torch.hypot(matrix[..., 0, 0], matrix[..., 1, 0])
     locked = across < _LOCKED
     yaw = torch.atan2(-matrix[..., 2, 0], across)
-    pitch = torch.where(
-        locked,
-        torch.atan2(-matrix[..., 1, 2], matrix[..., 1, 1]),
-        torch.atan2(matrix[..., 2, 1], matrix[..., 2, 2]),
-    )
     roll = torch.where(locked, 0.0, torch.atan2(matrix[..., 1, 0], matrix[..., 0, 0]))
+    sine, cosine = roll.sin()[..., None], roll.cos()[..., None]
+    beneath = cosine * matrix[..., 1, :] - sine * matrix[..., 0, :]  # of Ry(yaw) Rx(pitch): 0, cos pitch, -sin pitch
+    pitch = torch.atan2(-beneath[..., 2], beneath[..., 1])
     return torch.stack([yaw, pitch, roll], dim=-1).rad2deg()
 
 
@@ -87,14 +86,25 @@ def angle_difference(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def nearest_euler(angles: Tensor, reference: Tensor) -> Tensor:
-    """Return, of the two triples [..., 3] that describe the same rotation as `angles`, the one nearer to `reference`.
+    """Return, of the triples [..., 3] that describe the same rotation as `angles`, the one nearest to `reference`.
 
     They are (yaw, pitch, roll) and (180 - yaw, pitch + 180, roll + 180); a head that looks more than 90 degrees away
-    needs the second.
+    needs the second. Where yaw is 90 or -90 degrees, only the difference or the sum of pitch and roll counts: roll is
+    then that of `reference`. So it is where the cosine of yaw is below the root of the precision: there roll is lost to
+    rounding, and the rotation stays the same to some hundredths of a degree (in float32).
     """
+    angles = _unlocked(angles, reference)
     other = torch.stack([180 - angles[..., 0], angles[..., 1] + 180, angles[..., 2] + 180], dim=-1)
     far = [angle_difference(one, reference).abs().sum(-1, keepdim=True) for one in (angles, other)]
     return angle_difference(torch.where(far[1] < far[0], other, angles), torch.zeros_like(angles))
+
+
+def _unlocked(angles: Tensor, reference: Tensor) -> Tensor:
+    """Return the angles, where pitch and roll turn about the same axis with the roll of `reference`."""
+    yaw, pitch, roll = angles.unbind(-1)
+    locked = yaw.deg2rad().cos().abs() < max(_LOCKED, torch.finfo(angles.dtype).eps ** 0.5)
+    wanted = torch.where(locked, reference[..., 2], roll)
+    return torch.stack([yaw, pitch + yaw.sign() * (wanted - roll), wanted], dim=-1)
 
 
 def columns_to_matrix(columns: Tensor) -> Tensor:

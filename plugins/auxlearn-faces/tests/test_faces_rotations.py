@@ -81,6 +81,40 @@ def test_a_head_beyond_ninety_degrees_keeps_its_angles():
     torch.testing.assert_close(nearest_euler(found, wanted), wanted)
 
 
+YAWS = st.one_of(TURNS, st.sampled_from([-90.0, 90.0]), st.floats(-7, -1).map(lambda power: 90 - 10**power))
+PRECISIONS = st.sampled_from([(torch.float32, 0.2), (torch.float64, 1e-3)])
+
+
+@settings(max_examples=300)
+@given(YAWS, TURNS, TURNS, PRECISIONS)
+def test_a_perfect_answer_has_the_angles_of_the_label_also_at_gimbal_lock(yaw, pitch, roll, precision):
+    dtype, tolerance = precision
+    wanted = head((yaw, pitch, roll)).to(dtype)
+    assert same(nearest_euler(matrix_to_euler(euler_to_matrix(wanted)), wanted), wanted, tolerance)
+
+
+@settings(max_examples=300)
+@given(YAWS, TURNS, TURNS, PRECISIONS)
+def test_a_picture_that_does_not_move_keeps_its_label(yaw, pitch, roll, precision):
+    dtype, tolerance = precision
+    wanted = head((yaw, pitch, roll)).to(dtype)
+    still = Motion.still(1).matrix[:, :, :2].to(dtype)
+    assert same(move_euler(wanted, still), wanted, tolerance)
+
+
+@given(YAWS, TURNS, TURNS)
+def test_angles_of_a_matrix_describe_it_also_near_gimbal_lock(yaw, pitch, roll):
+    matrix = euler_to_matrix(head((yaw, pitch, roll)).float())
+    torch.testing.assert_close(euler_to_matrix(matrix_to_euler(matrix)), matrix, atol=3e-6, rtol=0)
+
+
+@pytest.mark.parametrize("yaw", [90.0, -90.0])
+def test_at_gimbal_lock_roll_is_that_of_the_reference(yaw):
+    wanted = head((yaw, 10.0, 20.0))
+    found = nearest_euler(matrix_to_euler(euler_to_matrix(wanted)), head((yaw, 0.0, 5.0)))
+    torch.testing.assert_close(found, head((yaw, -5.0 if yaw > 0 else 25.0, 5.0)))
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "difference"),
     [(179, -179, -2), (-179, 179, 2), (180, 0, 180), (0, 180, 180), (359, 0, -1), (-725, 0, -5), (170, 0, 170)],
