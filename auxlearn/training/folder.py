@@ -24,7 +24,9 @@ from auxlearn.spec.models import Choice, Spec
 from auxlearn.training.checkpoint import Checkpoints
 
 # What a run writes; a folder with anything else in it is not removed.
-_NAMES = "spec.json|resolved.json|manifest.json|status.json|drawn.json|metrics.jsonl|train.log|report.html"
+_NAMES = (
+    "spec.json|resolved.json|manifest.json|status.json|drawn.json|trackers.json|metrics.jsonl|train.log|report.html"
+)
 _OWN = re.compile(rf"(\.?({_NAMES})(\.\d+)?)|\.lock|checkpoints|export|figures|csv|tensorboard|wandb|mlflow")
 
 __all__ = ["RunFolder", "environment", "plugins_of"]
@@ -81,11 +83,6 @@ class RunFolder:
     def stage(self, name: str) -> RunFolder:
         """Return the folder of a stage."""
         return RunFolder(self.path / name, whole=self.path)
-
-    @property
-    def label(self) -> str:
-        """The name of the folder, with that of the whole run before it if this is a stage."""
-        return self.path.name if self.whole == self.path else f"{self.whole.name}-{self.path.name}"
 
     def lock(self) -> None:
         """Keep other processes out until `unlock` or the end of this process.

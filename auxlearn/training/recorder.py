@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning_fabric.loggers.csv_logs import CSVLogger
@@ -43,7 +43,8 @@ class Recorder:
     Args:
         path: The `metrics.jsonl`.
         every: Steps between two lines of training losses.
-        loggers: Objects with Fabric's `log_metrics(metrics, step)`; what they raise is a warning, not the end.
+        loggers: Objects with Fabric's `log_metrics(metrics, step)` and `finalize(status)`; what they raise is a
+            warning, not the end. They are closed by leaving the recorder's context.
         warn: Called with a message when a logger fails.
     """
 
@@ -51,9 +52,20 @@ class Recorder:
         self, path: Path, *, every: int, loggers: Sequence[Any] = (), warn: Callable[[str], None] = print
     ) -> None:
         self.path, self.every, self.warn = path, every, warn
-        self._loggers = list(loggers)
+        self._open, self._loggers = tuple(loggers), list(loggers)
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for logger in self._open:  # also one that was left out
+            try:
+                logger.finalize("success" if kind is None else "failed")
+            except Exception as error:
+                self.warn(f"logger {type(logger).__name__} could not be closed: {escape(error)}")
+        self._open = ()
 
     def add(self, result: StepResult) -> None:
         """Take in a training step."""

@@ -130,7 +130,7 @@ def make_fit(
     """Return the run of `spec`, standing at its beginning; `restoring`: a checkpoint will be loaded into it."""
     feed = make_feed(spec, data, fabric)
     trainer = make_trainer(spec, build_learner(spec, shape_of(data), restoring=restoring), feed, fabric)
-    loggers = make_loggers(spec, folder.path, folder.label) if fabric.is_global_zero else []
+    loggers = make_loggers(spec, folder) if fabric.is_global_zero else []
     primary = dict(trainer.learner.primary.items())
     return Fit(
         trainer=trainer,

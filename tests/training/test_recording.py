@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,13 +90,19 @@ def test_a_logger_that_fails_is_left_out_and_the_run_goes_on(tmp_path: Path) -> 
             self.calls += 1
             raise ConnectionError("the tracker is down")
 
+        def finalize(self, status: str) -> None:
+            raise ConnectionError("still down")
+
     said: list[str] = []
     down = Down()
-    recorder = Recorder(tmp_path / "m.jsonl", every=1, loggers=[down], warn=said.append)
-    for step in (1, 2):
-        recorder.write("train", step, {"loss": 1.0})
+    with Recorder(tmp_path / "m.jsonl", every=1, loggers=[down], warn=said.append) as recorder:
+        for step in (1, 2):
+            recorder.write("train", step, {"loss": 1.0})
     assert down.calls == 1
-    assert said == ["logger Down failed and is left out: the tracker is down"]
+    assert said == [
+        "logger Down failed and is left out: the tracker is down",
+        "logger Down could not be closed: still down",
+    ]
     assert len(recorder.history()) == 2
 
 
@@ -125,6 +132,90 @@ def test_a_logger_that_is_not_installed_names_the_extra(tmp_path: Path, monkeypa
     with pytest.raises(EnvironmentProblem, match=r'pip install "auxlearn\[wandb\]"'):
         auxlearn.run(spec(log={"to": ["wandb"]}), out=tmp_path / "r", plugins=[plugin])
     assert not (tmp_path / "r").exists()
+
+
+class Tracker:
+    """Runs by id, as W&B and MLflow keep them: what was logged, and how often and how each was begun and ended."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, str]] = []
+        self.ended: list[tuple[str, str]] = []
+        self.lines: dict[str, list[int]] = {}
+
+    def begin(self, own: str, name: str) -> None:
+        assert len(self.begun) == len(self.ended), "another run is active"
+        self.begun.append((own, name))
+
+    def log(self, own: str, step: int) -> None:
+        self.lines.setdefault(own, []).append(step)
+
+    @property
+    def wandb(self) -> Any:
+        def init(**facts: Any) -> Any:
+            own = facts["id"]
+            self.begin(own, facts["name"])
+            return SimpleNamespace(
+                log=lambda metrics, step: self.log(own, step),
+                finish=lambda exit_code: self.ended.append((own, "FAILED" if exit_code else "FINISHED")),
+            )
+
+        return SimpleNamespace(init=init)
+
+    @property
+    def mlflow(self) -> Any:
+        names: list[str] = []
+
+        def create(experiment: str, run_name: str) -> Any:
+            names.append(run_name)
+            return SimpleNamespace(info=SimpleNamespace(run_id=f"run{len(names)}"))
+
+        client = SimpleNamespace(
+            get_experiment_by_name=lambda name: SimpleNamespace(experiment_id="1") if names else None,
+            create_experiment=lambda name, place: "1",
+            create_run=create,
+            update_run=lambda own, status: self.begin(own, names[int(own[3:]) - 1]),
+            log_batch=lambda own, metrics: self.log(own, metrics[0][3]),
+            set_terminated=lambda own, status: self.ended.append((own, status)),
+        )
+        return SimpleNamespace(MlflowClient=lambda tracking_uri: client)
+
+
+@pytest.fixture(params=["wandb", "mlflow"])
+def tracker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    made = Tracker()
+    made.name = request.param  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, request.param, getattr(made, request.param))
+    monkeypatch.setitem(sys.modules, "mlflow.entities", SimpleNamespace(Metric=lambda *values: values))
+    return made
+
+
+def test_runs_of_equal_folder_names_are_others_to_a_tracker_and_each_is_ended(tmp_path: Path, tracker: Any) -> None:
+    for arm in ("plain", "puzzle"):
+        auxlearn.run(spec(log={"to": [tracker.name]}), out=tmp_path / arm / "1" / "0", plugins=[plugin])
+    assert [name for _, name in tracker.begun] == ["tiny plain/1/0", "tiny puzzle/1/0"]
+    assert len({own for own, _ in tracker.begun}) == 2
+    assert tracker.ended == [(own, "FINISHED") for own, _ in tracker.begun]
+
+
+def test_a_resumed_run_is_the_same_run_to_a_tracker(tmp_path: Path, tracker: Any) -> None:
+    given = spec(log={"every_steps": 1, "to": [tracker.name]}, checkpoint={"every_steps": 1, "keep_last": 9})
+    auxlearn.run(given, out=tmp_path / "r", plugins=[plugin])
+    shutil.rmtree(tmp_path / "r" / "checkpoints" / "6")
+    auxlearn.resume(tmp_path / "r", plugins=[plugin])
+    first, second = tracker.begun
+    assert first == second
+    assert tracker.lines[first[0]][-1] == 6
+    assert [status for _, status in tracker.ended] == ["FINISHED", "FINISHED"]
+
+
+def test_a_run_that_fails_is_ended_as_failed(tmp_path: Path, tracker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any) -> None:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr("auxlearn.training.fit.Fit.train", fail)
+    with pytest.raises(RuntimeError, match="no more"):
+        auxlearn.run(spec(log={"to": [tracker.name]}), out=tmp_path / "r", plugins=[plugin])
+    assert [status for _, status in tracker.ended] == ["FAILED"]
 
 
 def test_checkpoints_by_minutes(tmp_path: Path) -> None:
