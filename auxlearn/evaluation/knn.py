@@ -18,9 +18,10 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from auxlearn.calls import during
 from auxlearn.data import Batch
 from auxlearn.errors import DataError, Problem
-from auxlearn.evaluation.modes import evaluating, is_distributed
+from auxlearn.evaluation.processes import is_distributed
 from auxlearn.learning import Augmentation, Backbone, Features
 from auxlearn.learning.asking import prepared
+from auxlearn.learning.modes import evaluating
 from auxlearn.spec.models import Knn
 
 __all__ = ["Bank", "Neighbours", "remember"]

@@ -12,10 +12,11 @@ from torch import Tensor
 from auxlearn.calls import calling, during
 from auxlearn.data import Batch
 from auxlearn.evaluation.knn import Neighbours
-from auxlearn.evaluation.modes import evaluating, is_distributed
+from auxlearn.evaluation.processes import is_distributed
 from auxlearn.learning import Augmentation, Backbone, Features, PrimaryTask, StepContext
 from auxlearn.learning.asking import ask_count, ask_loss, prepared
 from auxlearn.learning.context import LossKey
+from auxlearn.learning.modes import evaluating
 from auxlearn.learning.plan import Ask
 
 __all__ = ["Scored", "main_scores", "score", "score_names"]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from auxlearn.learning.features import Features
+from auxlearn.learning.modes import evaluating
 
 __all__ = ["detached", "watching"]
 
@@ -24,15 +25,12 @@ def watching(module: nn.Module) -> Iterator[None]:
     Parameters that need no gradient are not cached by autocast either; under `no_grad` they would be, and the passes
     after it would be without gradients.
     """
-    modes = [(part, part.training) for part in module.modules()]
     parameters = [p for p in module.parameters() if p.requires_grad]
-    module.eval()
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:
-        yield
+        with evaluating(module):
+            yield
     finally:
-        for part, mode in modes:
-            part.training = mode
         for parameter in parameters:
             parameter.requires_grad_(True)

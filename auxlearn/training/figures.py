@@ -16,6 +16,7 @@ from auxlearn.learning.asking import ask_loss, ask_picture, ask_views, evaluated
 from auxlearn.learning.draws import isolated_rng
 from auxlearn.learning.features import in_dtype_of
 from auxlearn.learning.learner import Learner
+from auxlearn.learning.modes import evaluating
 from auxlearn.learning.plan import Ask, Moment
 from auxlearn.learning.showing import scaled
 from auxlearn.learning.statistics import batch_norms
@@ -40,9 +41,7 @@ def draw_figures(learner: Learner, batch: Batch, folder: Path) -> list[Path]:
     batch = attrs.evolve(batch, inputs=evaluated(learner.augmentation, batch.inputs))
     moment = Moment(seed=learner.seed, device=batch.device)
     written = []
-    was_training = learner.training
-    learner.eval()
-    with isolated_rng(batch.device):
+    with evaluating(learner), isolated_rng(batch.device):
         for name in learner.pretext:
             images, views = _picture(learner, name, batch, moment)
             if learner.arrange[name].view == "shared":  # the next one gets what this one made of it
@@ -51,7 +50,6 @@ def draw_figures(learner: Learner, batch: Batch, folder: Path) -> list[Path]:
                 folder.mkdir(parents=True, exist_ok=True)
                 contact_sheet(images).save(folder / f"{name}.png")
                 written.append(folder / f"{name}.png")
-    learner.train(was_training)
     return written
 
 

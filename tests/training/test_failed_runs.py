@@ -15,6 +15,7 @@ from auxlearn.evaluation import Selection
 from auxlearn.spec.models import Monitor
 from auxlearn.testing import plugin
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
+from auxlearn.training.figures import draw_figures
 from auxlearn.training.fit import Fit
 
 SPEC = {
@@ -100,6 +101,33 @@ def test_a_component_may_keep_a_mode_of_its_own():
     task.eval()
     for _ in range(2):
         made.step(tiny_batch())
+
+
+class Pinned(TinyBackbone):
+    """Keeps a layer that is not trained in evaluation mode, and counts the calls of `train`."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm.eval()
+        self.calls = []
+
+    def train(self, mode=True):
+        self.calls.append(mode)
+        return super().train(mode)
+
+
+def test_a_part_that_a_component_keeps_in_evaluation_mode_stays_so(tmp_path):
+    backbone, primary = Pinned(), TinyPrimary()
+    learner = Learner(backbone, primary={"kind": primary, "probe": TinyPrimary()}, probes=("probe",))
+    made = Trainer(learner, torch.optim.SGD(learner.parameters(), lr=0.1))
+    mean = backbone.norm.running_mean.clone()
+    made.step(tiny_batch())
+    made.score([tiny_batch()])
+    assert backbone.calls[-1]
+    draw_figures(learner, tiny_batch(), tmp_path)
+    made.step(tiny_batch())
+    assert [part for part in learner.modules() if not part.training] == [backbone.norm]
+    assert torch.equal(backbone.norm.running_mean, mean)
 
 
 def odd(monkeypatch):
