@@ -113,16 +113,25 @@ def columns_to_matrix(columns: Tensor) -> Tensor:
     The first three numbers, a, and the last three, b, are the first two columns before orthonormalisation ("On the
     Continuity of Rotation Representations in Neural Networks", arXiv 1812.07035), in the order of 6DRepNet (arXiv
     2202.12555): x is a normalised, z the cross product of x and b normalised, y that of z and x. (PyTorch3D's
-    are rows, so its weights do not transfer.)
+    are rows, so its weights do not transfer.) Where a has no length, x is the first axis; where b is parallel to x, a
+    fixed axis takes its place. So the result is a rotation always; 6DRepNet's is none there.
 
     >>> import torch
     >>> columns_to_matrix(torch.tensor([2.0, 0, 0, 5, 3, 0])).diagonal().tolist()
     [1.0, 1.0, 1.0]
     """
     first, second = columns[..., :3], columns[..., 3:]
-    x = F.normalize(first, dim=-1, eps=_LEAST_LENGTH)
-    z = F.normalize(torch.linalg.cross(x, second), dim=-1, eps=_LEAST_LENGTH)
+    axis, other = torch.eye(3, dtype=columns.dtype, device=columns.device)[:2]
+    x = F.normalize(torch.where(_short(first), axis, first), dim=-1)
+    across = torch.linalg.cross(x, second)
+    aside = torch.linalg.cross(x, torch.where(x[..., :1].abs() < 0.9, axis, other))
+    z = F.normalize(torch.where(_short(across), aside, across), dim=-1)
     return torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)
+
+
+def _short(vectors: Tensor) -> Tensor:
+    """Return which vectors [..., 3] have no direction: [..., 1]."""
+    return vectors.square().sum(-1, keepdim=True) < _LEAST_LENGTH**2
 
 
 def geodesic_angle(found: Tensor, wanted: Tensor) -> Tensor:

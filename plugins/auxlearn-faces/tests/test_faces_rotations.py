@@ -139,6 +139,26 @@ def test_columns_make_rotations():
     assert columns_to_matrix(torch.zeros(1, 6)).isfinite().all()
 
 
+AXIS = st.tuples(*[st.sampled_from([-1.0, 0.0, 0.5, 1.0])] * 3)
+
+
+@given(AXIS, st.sampled_from([-3.0, 0.0, 1.0]), HEADS)
+def test_columns_without_a_plane_make_a_rotation_too(axis, along, wanted):
+    """Parallel columns, or none: what they say of the direction is kept, the rest is arbitrary but no answer at all."""
+    first = torch.tensor([axis], dtype=torch.float64)
+    columns = torch.cat([first, along * first], dim=1).requires_grad_()
+    matrix = columns_to_matrix(columns)
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3, dtype=torch.float64)[None])
+    assert float(torch.linalg.det(matrix).detach()) == pytest.approx(1)
+    if any(axis):
+        torch.testing.assert_close(matrix[..., 0], torch.nn.functional.normalize(first, dim=1))
+    loss = geodesic_angle(matrix, euler_to_matrix(head(wanted)))
+    away = Rotation.from_matrix(matrix[0].detach().numpy()).inv() * scipys(wanted)
+    assert float(loss.detach()) == pytest.approx(away.magnitude(), abs=1e-7)
+    loss.backward()
+    assert columns.grad.isfinite().all()
+
+
 @given(HEADS, HEADS, HEADS)
 def test_geodesic_angle_is_scipys_and_does_not_depend_on_the_frame(one, other, common):
     found = geodesic_angle(euler_to_matrix(head(one)), euler_to_matrix(head(other)))
