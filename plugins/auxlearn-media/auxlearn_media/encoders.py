@@ -37,8 +37,8 @@ class TextEncoder(Backbone):
         self.network, self.tokenizer, self.modality = network, tokenizer, modality
         config: Any = network.config
         self.shapes = {modality: FeatureShape(pooled=config.hidden_size)}
-        limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", _LONGEST), _LONGEST)
-        self.longest = int(min(limits))
+        positions = getattr(config, "max_position_embeddings", _LONGEST) - _reserved(network)
+        self.longest = int(min(tokenizer.model_max_length, positions, _LONGEST))
 
     @classmethod
     def build(cls, params: EncoderParams, context: BuildContext) -> TextEncoder:
@@ -71,7 +71,8 @@ class TextEncoder(Backbone):
 class AudioEncoder(Backbone):
     """An encoder of sound, such as wav2vec 2.0, HuBERT or WavLM, its last hidden states averaged over time.
 
-    It reads waveforms, float32 [N, T]. The network stands under `network`, with the names of transformers.
+    It reads waveforms, float32 [N, T], and averages over all of T, also over the silence that the data's `seconds`
+    puts behind shorter clips. The network stands under `network`, with the names of transformers.
 
     Args:
         network: The encoder.
@@ -112,6 +113,13 @@ class AudioEncoder(Backbone):
         name: Any = self.network.main_input_name
         hidden = self.network(**{name: made[name].to(rows.device, dtype)}).last_hidden_state
         return Features({self.modality: Feature(pooled=hidden.mean(1))})
+
+
+def _reserved(network: nn.Module) -> int:
+    """Return how many positions hold no token: RoBERTa and its kin count from the one after that of padding."""
+    tables = [part for name, part in network.named_modules() if name.endswith("position_embeddings")]
+    kept = [part.padding_idx for part in tables if isinstance(part, nn.Embedding) and part.padding_idx is not None]
+    return max((place + 1 for place in kept), default=0)
 
 
 def _single(context: BuildContext, dtype: str, wanted: str) -> str:

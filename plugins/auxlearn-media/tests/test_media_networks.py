@@ -143,6 +143,24 @@ def test_texts_are_means_over_their_tokens(bert):
         torch.testing.assert_close(long, cut)
 
 
+def test_positions_that_roberta_keeps_for_padding_hold_no_tokens(tmp_path):
+    """Its table of positions has two more rows than a text may have tokens, and the tokenizer need not say so."""
+    import transformers
+
+    words = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]", "so", "good", "bad", "day"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    sizes = {"vocab_size": 9, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.RobertaConfig(**sizes, intermediate_size=16, max_position_embeddings=10, pad_token_id=1)
+    transformers.RobertaModel(config).save_pretrained(tmp_path)
+    backbone = TextEncoder.build(EncoderParams(model=str(tmp_path)), TEXT).eval()
+    assert backbone.longest == 8
+    with torch.no_grad():
+        pooled = backbone(encoded("so good " * 5, "bad")).only.pooled
+        cut = backbone.network(torch.tensor([[2, 5, 6, 5, 6, 5, 6, 3]])).last_hidden_state.mean(1)
+    torch.testing.assert_close(pooled[:1], cut)
+
+
 def test_sounds_are_means_over_time(wav2vec):
     import transformers
 
