@@ -46,7 +46,8 @@ class TaskResult:
             count over all processes and micro-batches, so partial labels and uneven shares give exact gradients.
         output: What the task predicted, e.g. logits, for pictures and debugging.
         metrics: Detached scalars to log, each a mean over the view, e.g. `{"tile_accuracy": ...}`.
-        carry: Detached tensors, rows first, that `after_step` gets, gathered over processes and micro-batches.
+        carry: Detached tensors, rows first, that `after_step` gets, gathered over processes and micro-batches; the same
+            names each time.
     """
 
     loss: Tensor

@@ -9,6 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from auxlearn.calls import Wrong, calling
 from auxlearn.learning.context import LossKey
 from auxlearn.learning.plan import Group, Plan, Scales
 
@@ -24,7 +25,7 @@ class StepResult:
         losses: Each loss before weighting, detached: the mean over what it counts, in all processes.
         weights: The factor of each in the total; with micro-batches the mean over them.
         metrics: Detached scalars by task and name: `"puzzle/tile_accuracy"`, of a primary task with the view that it
-            was asked on, `"emotion@clean/accuracy"`.
+            was asked on, `"emotion@clean/accuracy"`; those of this process's rows, where losses are of all.
         carry: What the pretext tasks' `after_step` gets, by task.
         passes: The names of the passes that the backbone ran.
         samples: Rows of the batch.
@@ -93,7 +94,10 @@ def read_outputs(plan: Plan, parts: Sequence[tuple[Group, Mapping[str, Tensor]]]
 def merge_results(results: Sequence[StepResult]) -> StepResult:
     """Return the results of the micro-batches as one.
 
-    Losses add up, metrics and weights are averaged, carries concatenated.
+    Losses add up, weights are averaged, metrics too, over the micro-batches that have them, and carries concatenated.
+
+    Raises:
+        PluginError: If a task carries something in one micro-batch and not in another.
     """
     if len(results) == 1:
         return results[0]
@@ -103,13 +107,24 @@ def merge_results(results: Sequence[StepResult]) -> StepResult:
         total=_sum([r.total for r in results]),
         losses={key: _sum([r.losses[key] for r in results]) for key in first.losses},
         weights={key: _mean([r.weights[key] for r in results]) for key in first.weights},
-        metrics={name: torch.stack([r.metrics[name] for r in results]).mean() for name in first.metrics},
-        carry={
-            task: {leaf: torch.cat([r.carry[task][leaf] for r in results]) for leaf in leaves}
-            for task, leaves in first.carry.items()
+        metrics={
+            name: torch.stack([r.metrics[name] for r in results if name in r.metrics]).mean()
+            for name in dict.fromkeys(name for r in results for name in r.metrics)
         },
+        carry={task: _joined(task, [r.carry[task] for r in results]) for task in first.carry},
         samples=sum(r.samples for r in results),
     )
+
+
+def _joined(task: str, carries: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what a task carries from its micro-batches, as one."""
+    leaves = dict.fromkeys(leaf for carry in carries for leaf in carry)
+    with calling("pretext", task, "loss"):
+        for leaf in leaves:
+            if not all(leaf in carry for carry in carries):
+                fix = "fix: carry no rows (`tensor[:0]`) where there are none"
+                raise Wrong(f"should carry the same in every micro-batch, `{leaf}` is missing in one; {fix}")
+        return {leaf: torch.cat([carry[leaf] for carry in carries]) for leaf in leaves}
 
 
 def _mean(weights: Sequence[Tensor | float]) -> Tensor | float:

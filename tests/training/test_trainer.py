@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from auxlearn import Arrangement, Learner, Trainer
+from auxlearn.errors import PluginError
 from auxlearn.learning import Shared, TaskResult
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary, tiny_batch
 
@@ -216,6 +217,39 @@ def test_after_step_gets_the_carry_of_all_micro_batches_in_order():
     ((step, rows),) = task.calls
     assert step == 0
     assert torch.equal(rows, torch.cat(turned))
+
+
+class Seldom(TinyPretext):
+    """Says more about every other micro-batch than about the rest."""
+
+    def __init__(self, first, more):
+        super().__init__()
+        self.calls, self.first, self.more = 0, first, more
+
+    def loss(self, features, views, step):
+        result = super().loss(features, views, step)
+        self.calls += 1
+        return attrs.evolve(result, **self.more(self.calls)) if self.calls % 2 == self.first else result
+
+
+def seldom(first, more):
+    learner = Learner(TinyBackbone(), primary={"kind": TinyPrimary()}, pretext={"a": Seldom(first, more)})
+    return Trainer(learner, sgd(learner), accumulate=4)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_metric_that_some_micro_batches_lack_is_the_mean_over_the_others(first):
+    result = seldom(first, lambda call: {"metrics": {"rate": torch.tensor(float(call))}}).step(tiny_batch())
+    assert result.metrics["a/rate"] == (3.0 if first == 0 else 2.0)  # of calls 2 and 4, or 1 and 3
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_carry_that_some_micro_batches_lack_is_told(first):
+    trainer = seldom(first, lambda _: {"carry": {"answer": torch.ones(2), "found": torch.ones(2)}})
+    with pytest.raises(
+        PluginError, match=r"pretext task a: `loss` should carry the same .*, `found` is missing in one"
+    ):
+        trainer.step(tiny_batch())
 
 
 def test_channels_last_keeps_the_values():
