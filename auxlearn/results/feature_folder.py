@@ -8,6 +8,7 @@ cut off. When all rows are there, the tables are made of them; `data.json` comes
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -53,7 +54,7 @@ class FeatureFolder:
         self._lock = FileLock(self._partial / _LOCK)
         self._identity = json.loads(json.dumps(identity))
         self._files: dict[str, BinaryIO] = {}
-        self.rows = 0
+        self._counted = (0, 0)  # the rows that are written, and where their lines end; at once, whatever interrupts
 
     def __enter__(self) -> FeatureFolder:
         with telling_refusals(self.path):
@@ -76,6 +77,11 @@ class FeatureFolder:
         """Whether everything is there."""
         return (self.path / SECTION).exists()
 
+    @property
+    def rows(self) -> int:
+        """How many rows are written."""
+        return self._counted[0]
+
     def add(self, line: Mapping[str, Any], vectors: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Add a row: what is said about it, and its vector of each name, or none where it has none."""
         with telling_refusals(self.path):
@@ -84,7 +90,7 @@ class FeatureFolder:
                 row = np.full(width, np.nan) if vector is None else vector
                 self._files[name].write(np.ascontiguousarray(row, dtype="<f4").tobytes())
             self._files[_LINES].write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        self.rows += 1
+            self._counted = (self.rows + 1, self._files[_LINES].tell())
 
     def commit(self) -> None:
         """Let the rows so far count, whatever happens."""
@@ -92,7 +98,8 @@ class FeatureFolder:
             for file in self._files.values():
                 file.flush()
                 os.fsync(file.fileno())
-            _write_json(self._partial / _STATE, {"rows": self.rows, "lines": self._files[_LINES].tell()})
+            rows, lines = self._counted
+            _write_json(self._partial / _STATE, {"rows": rows, "lines": lines})
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what is said about each row so far."""
@@ -163,7 +170,7 @@ class FeatureFolder:
         state = {"rows": 0, "lines": 0}
         if (self._partial / _STATE).exists():
             state = json.loads((self._partial / _STATE).read_bytes())
-        self.rows = state["rows"]
+        self._counted = (state["rows"], state["lines"])
         ends = {name: self.rows * width * 4 for name, width in self.widths.items()}
         for name, end in {**ends, _LINES: state["lines"]}.items():
             file = self._files[name] = (self._partial / self._file(name)).open("ab")
@@ -204,13 +211,12 @@ def _write_rows(path: Path, lines: Sequence[Mapping[str, Any]], targets: Mapping
     labels = columns_of(targets, [line["targets"] for line in lines])
     names = ["id", "split", "group"] if any(line["group"] for line in lines) else ["id", "split"]
     own = {name: name if name not in labels.cells else f"row_{name}" for name in names}
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([*own.values(), *labels.cells])
-        for index, line in enumerate(lines):
-            table.writerow([*(line[name] or "" for name in own), *(cells[index] for cells in labels.cells.values())])
-    os.replace(aside, path)
+    file = io.StringIO(newline="")
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow([*own.values(), *labels.cells])
+    for index, line in enumerate(lines):
+        table.writerow([*(line[name] or "" for name in own), *(cells[index] for cells in labels.cells.values())])
+    write_atomically(path, file.getvalue().encode())
     columns = {f"{name}_column": column for name, column in own.items()}
     return {**columns, "targets": labels.targets}
 
