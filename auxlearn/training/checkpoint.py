@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,13 @@ class Checkpoints:
             state=json.loads(contents["state.json"], object_hook=_number),
         )
 
-    def load_last(self) -> tuple[int, Snapshot, list[str]]:
+    def load_last(
+        self, check: Callable[[int, Snapshot], None] = lambda _step, _snapshot: None
+    ) -> tuple[int, Snapshot, list[str]]:
         """Return the newest sound checkpoint: its step, itself, and what is wrong with the newer ones.
+
+        Args:
+            check: Raises a CheckpointError if something else is missing that one needs.
 
         Raises:
             CheckpointError: If there is none.
@@ -125,7 +130,9 @@ class Checkpoints:
         faults: list[str] = []
         for step in reversed(self.steps()):
             try:
-                return step, self.load(step), faults
+                snapshot = self.load(step)
+                check(step, snapshot)
+                return step, snapshot, faults
             except CheckpointError as error:
                 faults.append(str(error))
         raise CheckpointError(

@@ -16,6 +16,7 @@ from auxlearn.errors import AuxlearnError, DivergedError, EnvironmentProblem, In
 from auxlearn.evaluation import Selection, main_scores
 from auxlearn.learning.learner import StepResult
 from auxlearn.spec.models import CheckpointKeys, Choice, EvaluateKeys
+from auxlearn.training.checkpoint import Snapshot
 from auxlearn.training.cost import StepTime
 from auxlearn.training.curves import draw_interplay
 from auxlearn.training.failing import naming_plugins, way_on
@@ -91,7 +92,7 @@ class Fit:
         if not self.folder.checkpoints.steps():
             self.recorder.restore({"bytes": 0, "sums": {}, "counts": {}}, self.trainer.fabric.device)
             return
-        step, snapshot, faults = self.folder.checkpoints.load_last()
+        step, snapshot, faults = self.folder.checkpoints.load_last(self._check_lines)
         for fault in faults:
             self.reporter.say(f"warning: passed over a damaged checkpoint: {fault}")
         extra = unpack(self.trainer, snapshot)
@@ -102,6 +103,9 @@ class Fit:
         self.selection.restore(extra["selection"])
         self.finished = extra["finished"]
         self._saved_step = step
+
+    def _check_lines(self, step: int, snapshot: Snapshot) -> None:
+        self.recorder.require(snapshot.state["extra"]["recorder"], step)
 
     def train(self) -> None:
         """Take all steps that are left.

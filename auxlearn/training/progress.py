@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from auxlearn.errors import escape
+from auxlearn.files import telling_refusals
 
 __all__ = ["Bar", "Lines", "Logged", "Reporter", "Silent", "make_reporter"]
 
@@ -151,7 +152,7 @@ class Logged(Reporter):
         self._inner.stop()
 
     def _note(self, message: str) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
+        with telling_refusals(self._path.parent), self._path.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n")
 
 

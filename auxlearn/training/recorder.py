@@ -13,7 +13,8 @@ import torch
 from lightning_fabric.loggers.csv_logs import CSVLogger
 from torch import Tensor
 
-from auxlearn.errors import escape
+from auxlearn.errors import CheckpointError, Problem, escape
+from auxlearn.files import flush_folder, telling_refusals
 from auxlearn.learning.learner import StepResult
 
 __all__ = ["Recorder", "finite_json"]
@@ -91,9 +92,13 @@ class Recorder:
         return record
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> Record:
-        """Append one line, and tell the other loggers."""
+        """Append one line, and tell the other loggers.
+
+        Raises:
+            EnvironmentProblem: If it cannot be written.
+        """
         record: Record = finite_json({"kind": kind, "step": step, **values})
-        with self.path.open("a", encoding="utf-8") as file:
+        with telling_refusals(self.path.parent), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
         self._tell(record, list(self._loggers))
         return record
@@ -109,21 +114,46 @@ class Recorder:
                 self.warn(f"logger {type(logger).__name__} failed and is left out: {escape(error)}")
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: the sums since the last line, and how long the file is."""
-        length = self.path.stat().st_size if self.path.exists() else 0
+        """Return what a checkpoint keeps: the sums since the last line, and how long the file is, which is flushed."""
+        length = self._length()
+        if length:
+            with telling_refusals(self.path.parent), self.path.open("ab") as file:
+                os.fsync(file.fileno())
+                flush_folder(self.path.parent)
         return {"bytes": length, "sums": {n: t.item() for n, t in self._sums.items()}, "counts": dict(self._counts)}
+
+    def require(self, state: Mapping[str, Any], step: int) -> None:
+        """Check that the lines are there which a checkpoint knows of.
+
+        Raises:
+            CheckpointError: If some are lost.
+        """
+        length = self._length()
+        if length < state["bytes"]:
+            what = f"has {length} bytes, and had {state['bytes']} at the checkpoint of step {step}"
+            raise CheckpointError(Problem(where=str(self.path), what=what))
+
+    def _length(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Go back to a checkpoint's state: what was written after it is cut off."""
         if self.path.exists():
-            os.truncate(self.path, min(state["bytes"], self.path.stat().st_size))
+            os.truncate(self.path, min(state["bytes"], self._length()))
         self._sums = {name: torch.tensor(total, device=device) for name, total in state["sums"].items()}
         self._counts = dict(state["counts"])
         for line in self.history():
             self._tell(line, [logger for logger in self._loggers if isinstance(logger, CSVLogger)])
 
     def history(self) -> list[Record]:
-        """Return every line written so far."""
+        """Return every line written so far.
+
+        Raises:
+            CheckpointError: If a line is not what was written.
+        """
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        try:
+            return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        except ValueError as error:
+            raise CheckpointError(Problem(where=str(self.path), what=f"cannot be read: {error}")) from None

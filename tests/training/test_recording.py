@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +17,12 @@ import pytest
 import torch
 
 import auxlearn
-from auxlearn.errors import EnvironmentProblem
+from auxlearn.errors import CheckpointError, EnvironmentProblem
 from auxlearn.learning.learner import StepResult
 from auxlearn.testing import plugin
 from auxlearn.training.cost import StepTime
 from auxlearn.training.folder import RunFolder
+from auxlearn.training.progress import Logged, Silent
 from auxlearn.training.recorder import Recorder, finite_json
 
 
@@ -76,6 +80,52 @@ def test_a_restored_recorder_goes_on_as_if_never_stopped(tmp_path: Path) -> None
     again.add(result(4.0))
     again.flush(3)
     assert [line["loss/a"] for line in again.history()] == [1.0, 3.0]
+
+
+def test_what_a_checkpoint_counts_on_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed, real = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        flushed.append(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    recorder = Recorder(tmp_path / "m.jsonl", every=1)
+    assert recorder.state()["bytes"] == 0
+    recorder.add(result(1.0))
+    recorder.flush(1)
+    assert recorder.state()["bytes"] == recorder.path.stat().st_size > 0
+    assert flushed == [recorder.path.stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_lines_that_are_lost_pass_over_the_checkpoints_that_know_of_them(tmp_path: Path) -> None:
+    given = spec(checkpoint={"every_steps": 2, "keep_last": 9}, train={"steps": 6, "batch_size": 16})
+    whole, torn = (auxlearn.run(given, out=tmp_path / name, plugins=[plugin]).path for name in ("whole", "torn"))
+    lines = (torn / "metrics.jsonl").read_bytes()
+    (torn / "metrics.jsonl").write_bytes(lines[: len(lines) * 2 // 5])
+    auxlearn.resume(torn, plugins=[plugin])
+    assert (torn / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes() == lines
+    assert re.search(
+        "passed over a damaged checkpoint: .*metrics.jsonl: .* of step 6", (torn / "train.log").read_text()
+    )
+    (torn / "metrics.jsonl").write_bytes(bytes(len(lines)))
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: cannot be read"):
+        auxlearn.resume(torn, plugins=[plugin])
+    (torn / "metrics.jsonl").unlink()
+    with pytest.raises(CheckpointError, match=r"no sound checkpoint; fix: .*metrics\.jsonl"):
+        auxlearn.resume(torn, plugins=[plugin])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
+@pytest.mark.parametrize(
+    "write",
+    [lambda path: Recorder(path, every=1).write("val", 1, {}), lambda path: Logged(Silent(), path).say("hello")],
+    ids=["numbers", "messages"],
+)
+def test_a_full_disk_is_told(write: Callable[[Path], None]) -> None:
+    with pytest.raises(EnvironmentProblem, match="No space left on device") as caught:
+        write(Path("/dev/full"))
+    assert caught.value.exit_code == 8
 
 
 def test_what_is_not_finite_is_null() -> None:
