@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 import attrs
@@ -13,7 +13,7 @@ from auxlearn.errors import Problem, SpecError, nearest
 from auxlearn.learning.draws import Draws
 from auxlearn.learning.features import Features, FeatureShape, MapShape
 
-__all__ = ["BuildContext", "FrozenCopy", "Gather", "LossKey", "Shared", "StepContext", "identity_gather"]
+__all__ = ["BuildContext", "FrozenCopy", "Gather", "LossKey", "Shared", "StepContext", "identity_gather", "shared_by"]
 
 
 class LossKey(NamedTuple):
@@ -80,6 +80,12 @@ class Shared:
     def __call__(self, *inputs: Any) -> Any:
         """Call the module."""
         return self.module(*inputs)
+
+
+def shared_by(tasks: nn.Module) -> Iterator[Shared]:
+    """Yield the handles that tasks keep; as the modules behind them are the learner's, `tasks` does not store them."""
+    for module in tasks.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Shared))
 
 
 class FrozenCopy:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from auxlearn.data import InputShape
 from auxlearn.errors import DataError, Problem
-from auxlearn.learning import Backbone, Features, Preprocess, PrimaryTask, Shared
+from auxlearn.learning import Backbone, Features, Preprocess, PrimaryTask
 from auxlearn.learning.asking import ask_predict, featured
+from auxlearn.learning.context import shared_by
 from auxlearn.results.answers import Answer, task_facts
 from auxlearn.results.predictor import Images, Predictor
 from auxlearn.spec.models import Choice
@@ -57,7 +58,7 @@ class TrainedModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.primary = nn.ModuleDict(primary)
-        self.shared = nn.ModuleDict({handle.name: handle.module for handle in _handles(self.primary)})
+        self.shared = nn.ModuleDict({handle.name: handle.module for handle in shared_by(self.primary)})
         self.preprocess = preprocess
         self.data = data
         self.choices: Mapping[str, Choice] = choices or {}
@@ -193,9 +194,3 @@ class Program(nn.Module):
             for name, task in self.primary.items()
             for output, tensor in ask_predict(name, task, features).items()  # type: ignore[arg-type]
         }
-
-
-def _handles(primary: nn.Module) -> Iterator[Shared]:
-    """Yield the shared modules that the tasks use; a task keeps a handle, so that the module is not its own."""
-    for module in primary.modules():
-        yield from (value for value in vars(module).values() if isinstance(value, Shared))

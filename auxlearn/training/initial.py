@@ -9,6 +9,7 @@ import attrs
 from torch import Tensor
 
 from auxlearn.errors import CheckpointError, Problem
+from auxlearn.learning.context import shared_by
 from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import InitFrom
 from auxlearn.training.checkpoint import Checkpoints
@@ -97,12 +98,16 @@ def load_learner(learner: Learner, source: InitFrom, root: str, folder: Path | N
 
 
 def load_parts(learner: Learner, source: InitFrom, tensors: Mapping[str, Tensor], origin: str) -> list[Problem]:
-    """Load the parts that `source` names from `tensors`, which are those of `origin`; return what does not fit."""
+    """Load the parts that `source` names from `tensors`, which are those of `origin`; return what does not fit.
+
+    Tasks come with the modules that they share with others.
+    """
     problems = []
-    for part in source.parts:
+    shared = {f"shared.{handle.name}" for part in source.parts for handle in shared_by(getattr(learner, part))}
+    for part in (*source.parts, *sorted(shared)):
         own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
         try:
-            getattr(learner, part).load_state_dict(own, strict=True)
+            learner.get_submodule(part).load_state_dict(own, strict=True)
         except RuntimeError as error:
             problems.append(Problem(where="/init_from", what=f"`{part}` of {origin} does not fit: {error}"))
     for norms in learner.norms.values():
