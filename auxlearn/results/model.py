@@ -14,6 +14,7 @@ from auxlearn.errors import DataError, Problem
 from auxlearn.learning import Backbone, Features, Preprocess, PrimaryTask
 from auxlearn.learning.asking import ask_predict, featured
 from auxlearn.learning.context import shared_by
+from auxlearn.learning.features import in_dtype_of
 from auxlearn.results.answers import Answer, task_facts
 from auxlearn.results.predictor import Images, Predictor
 from auxlearn.spec.models import Choice
@@ -82,7 +83,7 @@ class TrainedModel(nn.Module):
     def features(self, images: Tensor | Mapping[str, Tensor]) -> Features:
         """Return the features of `images`, which are as for `forward`."""
         inputs = {_only(self.input_names): images} if isinstance(images, Tensor) else images
-        return featured(self.backbone, self.preprocess(inputs))
+        return featured(self.backbone, in_dtype_of(self.backbone, self.preprocess(inputs)))
 
     def predict(self, images: Images) -> list[dict[str, Answer]]:
         """Return what each task says about each image in words, e.g. `{"emotion": {"class": "happy", ...}}`.
@@ -185,7 +186,7 @@ class Program(nn.Module):
         """Return the outputs for inputs as the backbone sees them: images in [0, 1] at their final size."""
         if isinstance(inputs, Tensor):
             inputs = {_only(self.inputs): inputs}
-        features = featured(self.backbone, inputs)
+        features = featured(self.backbone, in_dtype_of(self.backbone, inputs))
         if self.part == "backbone":
             single = len(features) == 1
             return {"features" if single else f"features.{name}": part.pooled for name, part in features.items()}

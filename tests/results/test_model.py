@@ -50,6 +50,18 @@ def test_bytes_and_floats_and_names_of_inputs_say_the_same():
     assert made.features(pixels).only.pooled.shape == (3, 8)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_applied_in_it(dtype):
+    pixels = torch.randint(0, 256, (3, 3, 20, 24), dtype=torch.uint8)
+    wanted = model()(pixels)["kind"]["probabilities"]
+    made = model().to(dtype)
+    found = made(pixels)["kind"]["probabilities"]
+    torch.testing.assert_close(found.float(), wanted, rtol=0.02, atol=0.02)
+    assert made.features(pixels).only.pooled.dtype == dtype
+    for answer, row in zip(made.predict(pixels), found.tolist(), strict=True):
+        assert list(answer["kind"]["probabilities"].values()) == pytest.approx(row, abs=0.01)
+
+
 def test_the_state_has_the_names_of_training_and_nothing_else():
     made = model()
     assert {name.split(".")[0] for name in made.state_dict()} == {"backbone", "primary"}
