@@ -55,6 +55,7 @@ class RunResult:
 
 def describe(folder: RunFolder, spec: Spec, data: Any, fabric: Any) -> None:
     """Write what the run is, before its first step."""
+    from auxlearn.training.devices import precision_of
     from auxlearn.training.folder import environment, plugins_of
     from auxlearn.training.session import shape_of
 
@@ -71,6 +72,7 @@ def describe(folder: RunFolder, spec: Spec, data: Any, fabric: Any) -> None:
                 "shape": shape_of(data).to_json(),
             },
             "device": str(fabric.device),
+            "precision": precision_of(fabric),
             "processes": fabric.world_size,
             "plugins": plugins_of(spec),
             "provenance": provenance(spec.used),

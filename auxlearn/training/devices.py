@@ -20,7 +20,15 @@ from auxlearn.learning.learner import Learner
 from auxlearn.learning.statistics import batch_norms
 from auxlearn.spec.models import TrainKeys
 
-__all__ = ["FabricGather", "NormAverage", "make_fabric", "mean_over_processes", "scaler_of", "sum_over_processes"]
+__all__ = [
+    "FabricGather",
+    "NormAverage",
+    "make_fabric",
+    "mean_over_processes",
+    "precision_of",
+    "scaler_of",
+    "sum_over_processes",
+]
 
 
 def make_fabric(keys: TrainKeys, *, unused_parameters: bool, loggers: Sequence[Any] = ()) -> Fabric:
@@ -48,6 +56,11 @@ def _precision(keys: TrainKeys) -> str:
         return keys.precision
     on_gpu = keys.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def precision_of(fabric: Fabric) -> str:
+    """Return the precision in use, e.g. `"bf16-mixed"` where `"auto"` was asked for."""
+    return str(fabric.strategy.precision.precision)
 
 
 def _ddp(unused_parameters: bool) -> DDPStrategy:

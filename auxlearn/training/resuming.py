@@ -15,6 +15,7 @@ from auxlearn.errors import CheckpointError, Problem, escape
 from auxlearn.registry.provenance import drift, provenance, read_provenance, refused
 from auxlearn.spec.models import LOADING, Spec
 from auxlearn.spec.pointers import parse
+from auxlearn.training.devices import precision_of
 from auxlearn.training.folder import RunFolder, environment, plugins_of
 from auxlearn.training.progress import Logged, Reporter, Silent
 
@@ -110,6 +111,8 @@ def _circumstances(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric
         "torch": (manifest["packages"]["torch"], now["packages"]["torch"]),
         "auxlearn": (manifest["packages"]["auxlearn"], now["packages"]["auxlearn"]),
     }
+    told = {"precision": (manifest.get("precision"), precision_of(fabric)), "gpu": _gpus(manifest, now)}
+    pairs |= {name: pair for name, pair in told.items() if None not in pair}  # earlier versions did not tell
     before = {line["section"]: f"{line['distribution']} {line['version']}" for line in manifest["plugins"]}
     current = {line["section"]: f"{line['distribution']} {line['version']}" for line in plugins_of(spec)}
     pairs |= {f"plugin of {section}": (before.get(section), current.get(section)) for section in current}
@@ -119,6 +122,14 @@ def _circumstances(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric
         for name, (old, new) in pairs.items()
         if old != new
     ]
+
+
+def _gpus(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the name of the GPU that the run was started on, and of the one in its place."""
+    kind, _, number = manifest["device"].partition(":")
+    names = (dict(enumerate(facts.get("gpus", ()))) for facts in (manifest, now))
+    old, new = (known.get(int(number or 0)) if kind == "cuda" else None for known in names)
+    return old, new
 
 
 def plugin_changes(path: Path, spec: Spec, *, locked: bool) -> Sequence[Problem]:

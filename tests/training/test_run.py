@@ -22,7 +22,7 @@ from auxlearn.spec.models import Monitor
 from auxlearn.testing import plugin
 from auxlearn.testing.fakes import TinyBackbone
 from auxlearn.training.fit import Fit
-from auxlearn.training.folder import RunFolder
+from auxlearn.training.folder import RunFolder, environment
 from auxlearn.training.progress import Silent
 from auxlearn.training.session import prepare_data, rehearse
 from auxlearn.training.trainer import Trainer
@@ -197,6 +197,30 @@ def test_other_circumstances_are_refused_unless_allowed(tmp_path: Path) -> None:
         resume(tmp_path / "r")
     assert [p.where for p in caught.value.problems] == ["manifest.json data", "manifest.json threads"]
     assert resume(tmp_path / "r", allow_inexact=True).best["step"] is not None
+
+
+def test_the_precision_that_was_chosen_and_the_gpu_are_circumstances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(run(tmp_path / "r", spec()).path)
+    manifest = folder.read("manifest.json")
+    assert manifest["precision"] == "32-true"
+    here = environment() | {"gpus": ["Small"]}
+    monkeypatch.setattr("auxlearn.training.resuming.environment", lambda: here)
+
+    def refused(**changes: Any) -> list[str]:
+        folder.write("manifest.json", manifest | changes)
+        with pytest.raises(CheckpointError) as caught:
+            resume(folder.path)
+        return [f"{p.where}: {p.what}" for p in caught.value.problems]
+
+    device = "manifest.json device: was 'cuda', is 'cpu'"
+    assert refused(precision="bf16-mixed") == ["manifest.json precision: was 'bf16-mixed', is '32-true'"]
+    assert refused(device="cuda:0", gpus=["Large"]) == [device, "manifest.json gpu: was 'Large', is 'Small'"]
+    assert refused(device="cuda:0", gpus=["Small", "Large"]) == [device]
+    assert refused(device="cuda:1", gpus=["Small", "Large"]) == [device]
+    folder.write("manifest.json", {name: one for name, one in manifest.items() if name not in ("precision", "gpus")})
+    resume(folder.path)  # as of an earlier version
 
 
 def test_a_run_that_is_done_keeps_its_cost_when_it_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
