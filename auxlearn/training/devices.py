@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,13 +31,12 @@ __all__ = [
 ]
 
 
-def make_fabric(keys: TrainKeys, *, unused_parameters: bool, loggers: Sequence[Any] = ()) -> Fabric:
+def make_fabric(keys: TrainKeys, *, unused_parameters: bool) -> Fabric:
     """Return the Fabric for the settings of `train`.
 
     Args:
         keys: The settings.
         unused_parameters: Some parameters get no gradient in some backward passes.
-        loggers: Fabric loggers.
     """
     processes = keys.devices * keys.nodes
     strategy = _ddp(unused_parameters) if processes > 1 or keys.strategy == "ddp" else "auto"
@@ -47,7 +46,6 @@ def make_fabric(keys: TrainKeys, *, unused_parameters: bool, loggers: Sequence[A
         num_nodes=keys.nodes,
         strategy=strategy,
         precision=_precision(keys),  # type: ignore[arg-type]
-        loggers=list(loggers),
     )
 
 

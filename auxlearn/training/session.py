@@ -32,8 +32,6 @@ from auxlearn.training.trainer import Trainer
 
 __all__ = ["fabric_of", "make_feed", "make_fit", "make_trainer", "prepare_data", "rehearse", "shape_of", "total_steps"]
 
-_DEFAULT_EPOCHS = 30
-
 Weights = Mapping[str, torch.Tensor]
 
 
@@ -87,7 +85,7 @@ def make_feed(spec: Spec, data: Prepared, fabric: Fabric) -> Feed:
 
 def total_steps(spec: Spec, feed: Feed) -> int:
     """Return the optimizer steps of the whole training."""
-    return spec.train.steps or feed.steps(spec.train.epochs or _DEFAULT_EPOCHS)
+    return spec.train.steps or feed.steps(spec.train.epochs or 0)  # one of them is filled in
 
 
 def make_trainer(spec: Spec, learner: Learner, feed: Feed, fabric: Fabric) -> Trainer:
