@@ -9,9 +9,18 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from auxlearn.errors import EnvironmentProblem, Problem, escape
+from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape
 
-__all__ = ["flush_folder", "removed_if_refused", "telling_refusals", "write_atomically", "write_flushed", "writing_in"]
+__all__ = [
+    "flush_file",
+    "flush_folder",
+    "removed_if_refused",
+    "require_replaceable",
+    "telling_refusals",
+    "write_atomically",
+    "write_flushed",
+    "writing_in",
+]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -35,6 +44,12 @@ def write_flushed(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def flush_file(path: Path) -> None:
+    """Wait until a file that others have written is on disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def flush_folder(folder: Path) -> None:
     """Make renames in `folder` durable, where the system can."""
     if os.name == "nt":
@@ -44,6 +59,13 @@ def flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raise a SpecError if no other folder can take the place of `folder`, which need not be there."""
+    if folder.is_dir() and (folder.samefile(os.curdir) or folder.is_mount()):
+        what = "is the current folder, or one on which something is mounted, and cannot be replaced"
+        raise SpecError(Problem(where=escape(folder, 400), what=what, fix="write to a folder in it"))
 
 
 @contextlib.contextmanager

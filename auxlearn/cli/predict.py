@@ -186,13 +186,10 @@ def _output(path: str | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    from auxlearn.errors import EnvironmentProblem, Problem
+    from auxlearn.files import telling_refusals
 
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            yield file
-    except OSError as error:
-        raise EnvironmentProblem(Problem(where=path, what=f"cannot be written: {error.strerror}")) from None
+    with telling_refusals(Path(path)), open(path, "w", encoding="utf-8") as file:
+        yield file
 
 
 @contextlib.contextmanager

@@ -21,7 +21,8 @@ from auxlearn.data.columns import columns_of
 from auxlearn.data.pictures import Pictures, Treatment
 from auxlearn.data.problems import problem
 from auxlearn.data.source import DataSource
-from auxlearn.errors import AuxlearnError, DataError, EnvironmentProblem, Problem, SpecError, escape
+from auxlearn.errors import AuxlearnError, DataError, Problem, SpecError, escape
+from auxlearn.files import require_replaceable, telling_refusals
 
 __all__ = ["MANIFEST", "SECTION", "Written", "require_writable", "write_table"]
 
@@ -78,12 +79,10 @@ def require_writable(source: DataSource, folder: str | os.PathLike[str], treatme
 
 
 def _require_free(folder: Path) -> None:
-    where, empty = escape(folder), folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+    empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
     if os.path.lexists(folder) and not empty:
-        raise SpecError(Problem(where=where, what="is there already", fix="remove it, or write elsewhere"))
-    if empty and (folder.samefile(os.curdir) or folder.is_mount()):
-        what = "is the current folder, or one on which something is mounted, and cannot be replaced"
-        raise SpecError(Problem(where=where, what=what, fix="write to a folder in it"))
+        raise SpecError(Problem(where=escape(folder), what="is there already", fix="remove it, or write elsewhere"))
+    require_replaceable(folder)
 
 
 def write_table(
@@ -122,18 +121,16 @@ def write_table(
     target = Path(folder)
     building = target.absolute().with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        building.mkdir(parents=True)
-        save = partial(_save, building, quality)
-        rows, problems = _write_rows(source, treatment, save, workers, advance, give_up=max(skip_bad + 1, _AT_ONCE))
-        if len(problems) > skip_bad or not rows:
-            raise DataError(_with_advice(problems, rows))
-        section = _write_texts(building, source, rows, {**keys, **_fit_of(treatment)})
-        counts = {split: sum(row.split == split for row in rows) for split in source.splits}
-        _write_readme(building, counts, section, treatment, problems)
-        os.rename(building, target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise EnvironmentProblem(Problem(where=escape(target), what=f"cannot be written: {reason}")) from None
+        with telling_refusals(target):
+            building.mkdir(parents=True)
+            save = partial(_save, building, quality)
+            rows, problems = _write_rows(source, treatment, save, workers, advance, give_up=max(skip_bad + 1, _AT_ONCE))
+            if len(problems) > skip_bad or not rows:
+                raise DataError(_with_advice(problems, rows))
+            section = _write_texts(building, source, rows, {**keys, **_fit_of(treatment)})
+            counts = {split: sum(row.split == split for row in rows) for split in source.splits}
+            _write_readme(building, counts, section, treatment, problems)
+            os.rename(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return Written(rows=counts, section=section, skipped=problems)

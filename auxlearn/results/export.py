@@ -25,7 +25,7 @@ from auxlearn.errors import (
     escape,
     nearest,
 )
-from auxlearn.files import telling_refusals
+from auxlearn.files import flush_file, flush_folder, require_replaceable, telling_refusals, write_flushed
 from auxlearn.results.description import FILE, describe
 from auxlearn.results.exporter import ExportContext, Exporter, ExportJob, Opened, Part
 from auxlearn.spec.choice import Choice
@@ -103,10 +103,13 @@ def _written(exporter: Exporter, job: ExportJob, folder: Path) -> Mapping[str, A
 
 
 def _seal(folder: Path, description: Mapping[str, Any]) -> None:
-    """Write the description and the checksums beside the files of the exporter."""
-    (folder / FILE).write_text(json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    """Write the description and the checksums beside the files of the exporter; all of them are then on disk."""
+    for file in folder.iterdir():
+        flush_file(file)
+    write_flushed(folder / FILE, json.dumps(description, indent=1, allow_nan=False).encode() + b"\n")
     sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
-    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
+    write_flushed(folder / CHECKSUMS, json.dumps(sums, indent=1).encode() + b"\n")
+    flush_folder(folder)
 
 
 def make_exporter(name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> Exporter:
@@ -151,6 +154,7 @@ def _check_target(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise ExportError(Problem(where=str(folder), what="this is a file", fix="another --out"))
+    require_replaceable(folder)
 
 
 def _outputs(exporter: Exporter, job: ExportJob) -> dict[str, list[Any]]:
@@ -233,6 +237,7 @@ def _beside(folder: Path) -> Iterator[Path]:
             if folder.exists():
                 os.rename(folder, old)
             os.rename(aside, folder)
+            flush_folder(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         if old.exists() and not folder.exists():

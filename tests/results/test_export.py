@@ -133,6 +133,28 @@ def test_a_folder_with_something_else_is_left_alone(run, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_the_current_folder_is_not_replaced(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in (".", tmp_path):
+        with pytest.raises(SpecError, match="is the current folder"):
+            run.export("state_dict", out=out)
+    assert list(tmp_path.iterdir()) == []
+    assert run.export("state_dict", out="here") == Path("here")
+
+
+def test_an_export_is_on_disk_before_it_takes_its_place(run, tmp_path, monkeypatch):
+    flushed, missing, fsync, rename = set(), [], os.fsync, os.rename
+
+    def renamed(source, target):
+        missing.extend(file.name for file in Path(source).iterdir() if file.stat().st_ino not in flushed)
+        rename(source, target)
+
+    monkeypatch.setattr("os.fsync", lambda handle: (flushed.add(os.fstat(handle).st_ino), fsync(handle)))
+    monkeypatch.setattr("os.rename", renamed)
+    run.export("state_dict", out=tmp_path / "new")
+    assert missing == []
+
+
 def test_mistakes_in_the_request_are_named(run, tmp_path):
     with pytest.raises(SpecError, match=r'no exporter "onx" is installed.*did you mean "onnx"'):
         run.export("onx", out=tmp_path)
