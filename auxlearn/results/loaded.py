@@ -30,7 +30,8 @@ from auxlearn.spec.models import Knn, Spec
 from auxlearn.training.build import DataShape
 from auxlearn.training.failing import naming_plugins
 from auxlearn.training.folder import RunFolder
-from auxlearn.training.initial import find_checkpoint, kept_weights
+from auxlearn.training.initial import find_checkpoint
+from auxlearn.training.state import averaged_weights, kept_weights
 
 __all__ = ["LoadedRun"]
 
@@ -94,7 +95,7 @@ class LoadedRun:
             path=folder.path,
             spec=spec,
             step=step,
-            averaged=any(name.startswith("ema.") for name in snapshot.model),
+            averaged=bool(averaged_weights(snapshot.model)),
             selection=snapshot.state["extra"]["selection"],
             data=data,
             model=model,

@@ -14,11 +14,10 @@ from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import InitFrom
 from auxlearn.training.checkpoint import Checkpoints
 from auxlearn.training.folder import RunFolder
+from auxlearn.training.state import kept_weights
 from auxlearn.training.trainer import Trainer
 
-__all__ = ["find_checkpoint", "kept_weights", "load_learner", "load_parts", "take_over"]
-
-_EMA = "ema.module."
+__all__ = ["find_checkpoint", "load_learner", "load_parts", "take_over"]
 
 
 def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
@@ -59,12 +58,6 @@ def find_checkpoint(path: str | Path, which: str) -> tuple[Checkpoints, int]:
         known = ", ".join(["best", "last", *map(str, steps)])
         raise CheckpointError(Problem(where=str(folder.path), what=f'there is no checkpoint "{which}"', allowed=known))
     return folder.checkpoints, int(which)
-
-
-def kept_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint's model as they are scored: the moving average's where there is one."""
-    averaged = {name.removeprefix(_EMA): t for name, t in tensors.items() if name.startswith(_EMA)}
-    return {name: t for name, t in tensors.items() if not name.startswith("ema.")} | averaged
 
 
 def take_over(trainer: Trainer, source: InitFrom, root: str, folder: Path | None = None) -> None:

@@ -14,9 +14,9 @@ from auxlearn.errors import CheckpointError, Problem
 from auxlearn.training.checkpoint import Snapshot
 from auxlearn.training.trainer import Trainer
 
-__all__ = ["load_model", "pack", "unpack"]
+__all__ = ["averaged_weights", "kept_weights", "load_model", "pack", "unpack"]
 
-_EMA = "ema."
+_EMA = "ema."  # before the names of what belongs to the moving average
 _FORMAT = 1
 
 
@@ -54,6 +54,17 @@ def unpack(trainer: Trainer, snapshot: Snapshot) -> dict[str, Any]:
     trainer.updates = snapshot.state["updates"]
     trainer.skips = snapshot.state["skips"]
     return dict(snapshot.state["extra"])
+
+
+def averaged_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the moving average in a checkpoint's model, none if there is none."""
+    start = f"{_EMA}module."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def kept_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint's model as they are scored: the moving average's where there is one."""
+    return {n: t for n, t in tensors.items() if not n.startswith(_EMA)} | averaged_weights(tensors)
 
 
 def load_model(trainer: Trainer, snapshot: Snapshot) -> None:
