@@ -21,7 +21,7 @@ from auxlearn.errors import escape
 from auxlearn.registry.contract import ContractError
 from auxlearn.registry.registry import BUILTIN, normalized
 
-__all__ = ["API_VERSION", "GROUP", "OLDEST_API", "Candidate", "engine_version", "installed"]
+__all__ = ["API_VERSION", "GROUP", "OLDEST_API", "Candidate", "engine_version", "installed", "version_of"]
 
 GROUP = "auxlearn"
 OLDEST_API = 1
@@ -90,6 +90,14 @@ def installed() -> list[Candidate]:
         if key not in found and not _shadowed(one, name):
             found[key] = list(_candidates(one, name or _UNNAMED, version))
     return sorted((one for some in found.values() for one in some), key=lambda one: (one.distribution, one.entry_point))
+
+
+def version_of(name: str) -> str | None:
+    """Return the version of a distribution, None if it is not installed."""
+    try:
+        return distribution(name).version
+    except PackageNotFoundError:
+        return None
 
 
 def _name_and_version(one: Distribution) -> tuple[str, str]:

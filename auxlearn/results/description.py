@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import attrs
 from auxlearn.data import InputShape
 from auxlearn.errors import ExportError, Problem
 from auxlearn.learning import Preprocess
+from auxlearn.registry.installed import version_of
 from auxlearn.results.exporter import ExportJob
 from auxlearn.spec.validation import problems_of, validator_for
 
@@ -84,7 +84,7 @@ def describe(job: ExportJob, *, normalises: bool) -> dict[str, Any]:
         },
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in ("torch", *job.spec.get("plugins", {}))},
+            **{name: version_of(name) for name in ("torch", *job.spec.get("plugins", {}))},
         },
     }
 
@@ -108,13 +108,6 @@ def _input(job: ExportJob, name: str, *, normalises: bool) -> dict[str, Any]:
         "std": backbone.std and list(backbone.std),
         "normalised_by": "the network" if normalises else "its user: (x - mean) / std",
     }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def read_description(folder: Path) -> dict[str, Any]:

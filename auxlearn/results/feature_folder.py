@@ -25,6 +25,7 @@ from auxlearn.data import TargetInfo
 from auxlearn.data.columns import columns_of
 from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape
 from auxlearn.files import telling_refusals, write_atomically
+from auxlearn.spec.pointers import differences, show
 
 __all__ = ["IDENTITY", "ROWS", "SECTION", "FeatureFolder"]
 
@@ -148,15 +149,16 @@ class FeatureFolder:
             _write_json(self.path / IDENTITY, self._identity)
             return
         found = json.loads((self.path / IDENTITY).read_bytes())
-        if found != self._identity:
-            raise SpecError(
-                [
-                    Problem(
-                        where=where, what=f"{escape(self.path)} was made with {was}, not {now}", fix="another --out"
-                    )
-                    for where, was, now in _differences(found, self._identity)
-                ]
+        problems = [
+            Problem(
+                where=where,
+                what=f"{escape(self.path)} was made with {show(was)}, not {show(now)}",
+                fix="another --out",
             )
+            for where, was, now in differences(found, self._identity)
+        ]
+        if problems:
+            raise SpecError(problems)
 
     def _begin(self) -> None:
         """Open the files where the last commit ended."""
@@ -219,13 +221,3 @@ def _write_rows(path: Path, lines: Sequence[Mapping[str, Any]], targets: Mapping
     write_atomically(path, file.getvalue().encode())
     columns = {f"{name}_column": column for name, column in own.items()}
     return {**columns, "targets": labels.targets}
-
-
-def _differences(found: Any, asked: Any, where: str = "") -> list[tuple[str, str, str]]:
-    """Return where two JSON values differ, with both values as text."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        keys = [*found, *(key for key in asked if key not in found)]
-        return [one for key in keys for one in _differences(found.get(key), asked.get(key), f"{where}/{key}")]
-    if found == asked:
-        return []
-    return [(where, escape(json.dumps(found), 200), escape(json.dumps(asked), 200))]

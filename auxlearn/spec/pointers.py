@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from auxlearn.errors import Problem, escape
 
-__all__ = ["Path", "in_document_order", "parse", "show"]
+__all__ = ["Path", "differences", "in_document_order", "parse", "show"]
 
 # The keys and indices that lead to a place in a document.
 Path = tuple[str | int, ...]
@@ -18,6 +18,20 @@ def parse(text: str) -> tuple[str, ...]:
     """Return the steps of a JSON Pointer; the slash before the first may be missing."""
     text = text if text.startswith("/") or not text else f"/{text}"
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:])
+
+
+def differences(before: Any, now: Any, pointer: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the JSON Pointer of each difference between two JSON values, with both; a key that lacks counts as null.
+
+    >>> list(differences({"a/b": 1, "c": [2]}, {"a/b": 1, "c": [3], "d": {}}, "/x"))
+    [('/x/c', [2], [3]), ('/x/d', None, {})]
+    """
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in [*before, *(n for n in now if n not in before)]:
+            key = name.replace("~", "~0").replace("/", "~1")
+            yield from differences(before.get(name), now.get(name), f"{pointer}/{key}")
+    elif before != now:
+        yield pointer, before, now
 
 
 def show(value: Any) -> str:

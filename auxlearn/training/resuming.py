@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from auxlearn.data import Prepared
 from auxlearn.errors import CheckpointError, Problem, escape
 from auxlearn.registry.provenance import drift, provenance, read_provenance, refused
 from auxlearn.spec.models import LOADING, Spec
-from auxlearn.spec.pointers import parse
+from auxlearn.spec.pointers import differences, parse
 from auxlearn.training.devices import precision_of
 from auxlearn.training.folder import RunFolder, environment, plugins_of
 from auxlearn.training.progress import Logged, Reporter, Silent
@@ -23,7 +23,6 @@ __all__ = [
     "changes",
     "check_same_chain",
     "check_same_run",
-    "differences",
     "free_changes",
     "plugin_changes",
     "tell_changes",
@@ -63,8 +62,12 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], pointer: str = ""
     free = [pointer + one for one in _FREE]
     # Which distributions there are; their versions are circumstances, as other versions are.
     before, now = ({**one, "plugins": sorted(one.get("plugins", ()))} for one in (before, now))
-    found = differences(before, now, pointer)
-    return [p for p in found if not any(p.where == one or p.where.startswith(f"{one}/") for one in free)]
+    fix = "resume means the same run; `init_from` begins a new one"
+    return [
+        Problem(where=where, what=f"the run was started with {old!r}, the spec now says {new!r}", fix=fix, exit_code=6)
+        for where, old, new in differences(before, now, pointer)
+        if not any(where == one or where.startswith(f"{one}/") for one in free)
+    ]
 
 
 def free_changes(before: Mapping[str, Any], now: Mapping[str, Any], pointer: str = "") -> list[str]:
@@ -86,18 +89,6 @@ def _at(document: Any, pointer: str) -> Any:
     for step in parse(pointer):
         document = document.get(step) if isinstance(document, Mapping) else None
     return document
-
-
-def differences(before: Any, now: Any, pointer: str = "") -> Iterator[Problem]:
-    """Yield each difference between two JSON values, with its JSON Pointer."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in [*before, *(n for n in now if n not in before)]:
-            key = name.replace("~", "~0").replace("/", "~1")
-            yield from differences(before.get(name), now.get(name), f"{pointer}/{key}")
-    elif before != now:
-        what = f"the run was started with {before!r}, the spec now says {now!r}"
-        fix = "resume means the same run; `init_from` begins a new one"
-        yield Problem(where=pointer, what=what, fix=fix, exit_code=6)
 
 
 def _circumstances(spec: Spec, folder: RunFolder, data: Prepared, fabric: Fabric) -> list[Problem]:

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from auxlearn.errors import SpecError
 from auxlearn.results.feature_folder import FeatureFolder
 
 
@@ -64,3 +65,11 @@ def test_every_file_of_a_whole_folder_is_on_disk(tmp_path, monkeypatch):
     files = [path for path in (tmp_path / "out").iterdir() if path.is_file()]
     assert {"rows.csv", "data.json", "image.npy"} <= {path.name for path in files}
     assert [path.name for path in files if path.stat().st_ino not in flushed] == []
+
+
+def test_a_difference_is_told_by_its_pointer(tmp_path):
+    with FeatureFolder(tmp_path / "out", {"outputs": {"head/fc~1": 1}}, {"image": 2}):
+        pass
+    with pytest.raises(SpecError, match="was made with 1, not 2") as caught:
+        FeatureFolder(tmp_path / "out", {"outputs": {"head/fc~1": 2}}, {"image": 2}).__enter__()
+    assert [problem.where for problem in caught.value.problems] == ["/outputs/head~1fc~01"]
