@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw"]
+__all__ = ["draw", "remove_pictures"]
+
+_NAMES = ("metric", "gain")
 
 # Okabe and Ito's colours, which people of every kind of colour vision tell apart; shapes and dashes say it again.
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -26,18 +28,28 @@ _DASHES = ("-", "--", "-.", ":")
 def draw(summary: Summary, folder: Path) -> list[str]:
     """Write the pictures as PNG and SVG into `folder`; return the names of the PNG files.
 
+    Earlier pictures that do not follow from `summary` are removed.
+
     Args:
         summary: What the runs say.
         folder: Made if it is not there.
     """
-    pictures = {"metric": _metric(summary), "gain": _gain(summary)}
+    pictures = dict(zip(_NAMES, (_metric(summary), _gain(summary)), strict=True))
     drawn = {name: figure for name, figure in pictures.items() if figure is not None}
     with writing_in(folder):
+        remove_pictures(folder, [name for name in pictures if name not in drawn])
         for name, figure in drawn.items():
             write_atomically(folder / f"{name}.png", _file(figure, format="png", dpi=150))
             # Without the date, so that the same numbers give the same file.
             write_atomically(folder / f"{name}.svg", _file(figure, format="svg", metadata={"Date": None}))
     return [f"{name}.png" for name in drawn]
+
+
+def remove_pictures(folder: Path, names: Sequence[str] = _NAMES) -> None:
+    """Remove pictures that were drawn into `folder`; those of other names stay."""
+    for name in names:
+        for ending in ("png", "svg"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
 
 
 def _file(figure: Figure, **how: Any) -> bytes:

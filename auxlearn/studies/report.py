@@ -16,7 +16,7 @@ from auxlearn.studies.cells import Cell
 from auxlearn.studies.statistics import LEVEL, MOST_EXACT, Estimate
 from auxlearn.studies.summary import Row, Summary
 
-__all__ = ["HEADER", "explanation", "markdown", "rows_of", "write_report", "write_results"]
+__all__ = ["HEADER", "explanation", "markdown", "remove_report", "rows_of", "write_report", "write_results"]
 
 HEADER = (
     *("arm", "labels", "seeds", "mean", "interval", "difference", "interval", "p", "p (Holm)"),
@@ -142,6 +142,15 @@ def write_report(folder: Path, summary: Summary, title: str, cells: Sequence[Cel
     pictures = [f"figures/{name}" for name in draw(summary, folder / "figures")]
     failures = [cell for cell in cells if cell.state == "failed"]
     write_atomically(folder / "report.md", markdown(summary, title, failures, pictures).encode())
+
+
+def remove_report(folder: Path) -> None:
+    """Remove what `write_report` has written."""
+    from auxlearn.studies.plots import remove_pictures
+
+    for name in ("summary.json", "report.md"):
+        (folder / name).unlink(missing_ok=True)
+    remove_pictures(folder / "figures")
 
 
 def _entry(cell: Cell) -> dict[str, Any]:

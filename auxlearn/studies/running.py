@@ -22,7 +22,7 @@ from auxlearn.studies.live import Progress, showing
 from auxlearn.studies.loading import Study, load_study
 from auxlearn.studies.pairing import pairing_notes
 from auxlearn.studies.pool import Pool
-from auxlearn.studies.report import write_report, write_results
+from auxlearn.studies.report import remove_report, write_report, write_results
 from auxlearn.studies.statistics import require_extra
 from auxlearn.studies.stopping import Stopped
 from auxlearn.studies.summary import Summary, summarise
@@ -231,8 +231,7 @@ class _Done:
             if summary is not None:
                 write_report(folder, summary, f"Study {self.study.name}", cells)
                 return
-            for name in ("summary.json", "report.md"):  # of runs that the study no longer asks for
-                (folder / name).unlink(missing_ok=True)
+            remove_report(folder)  # of runs that the study no longer asks for
 
     def _notes(self, cells: Sequence[Cell]) -> list[str]:
         """Return where runs of one seed are no pairs in all respects."""

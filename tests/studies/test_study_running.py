@@ -188,9 +188,11 @@ def test_a_report_of_other_runs_does_not_stay(small, plugins, tmp_path):
     few = {**small, "seeds": [0], "fractions": [1]}
     auxlearn.study({**few, "arms": {"plain": {}}}, out=tmp_path, plugins=plugins)
     assert (tmp_path / "report.md").is_file()
+    assert (tmp_path / "figures" / "metric.png").is_file()
     hot = {"optimizer.lr": 1e30, "train.epochs": 3}
     assert auxlearn.study({**few, "arms": {"hot": hot}}, out=tmp_path, plugins=plugins).summary is None
     assert {path.name for path in tmp_path.glob("*.*")} == {".lock", "results.csv", "results.json", "study.json"}
+    assert list((tmp_path / "figures").iterdir()) == []
 
 
 def test_a_run_that_fails_is_listed_and_takes_no_other_along(small, plugins, tmp_path, capsys):

@@ -263,4 +263,9 @@ def test_files_and_pictures(tmp_path):
 def test_pictures_without_fractions_costs_or_differences(tmp_path):
     alone = summarise([cell("plain", 0, 0.5)], baseline="plain")
     assert draw(alone, tmp_path / "alone") == ["metric.png"]
+    compared = summarise(cells_of(), baseline="plain")
+    assert draw(compared, tmp_path / "both") == ["metric.png", "gain.png"]
+    (tmp_path / "both" / "mine.png").write_bytes(b"")
+    draw(alone, tmp_path / "both")
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"metric.png", "metric.svg", "mine.png"}
     assert any("over seeds" in line for line in explanation(alone))
