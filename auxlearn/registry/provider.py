@@ -108,7 +108,8 @@ class Provider:
 
     - a `DataContext` for a data source,
     - nothing (None) for a preset, which returns the part of a spec that it stands for, without importing torch,
-    - the parameter groups for an optimizer, and an `(optimizer, total_steps, steps_per_epoch)` for a schedule,
+    - the parameter groups for an optimizer, and a `ScheduleContext` for a schedule,
+    - an `ExportContext` for an exporter,
     - a `BuildContext` for everything else.
 
     Attributes:
