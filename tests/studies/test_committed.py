@@ -73,6 +73,11 @@ def test_the_preset_is_the_arm_that_helped():
     assert load_spec(document).resolved == chosen
 
 
+def test_the_picture_of_the_page_is_that_of_the_study():
+    study = HOME / "benchmarks" / "studies" / "fractions" / "figures" / "metric.png"
+    assert (HOME / "docs" / "pages" / "explanation" / "labels.png").read_bytes() == study.read_bytes()
+
+
 def told_differences():
     """Return every difference of two arms of a study, as pages write it: `1.9 [0.8, 3.0]`."""
     found = set()
