@@ -25,16 +25,17 @@ class Level(ImageAugmentation):
     (Pourmirzaei, Montazer, Esmaili, [arXiv 2105.06421](https://arxiv.org/abs/2105.06421)) with the magnitudes of the
     first author's code. With $m_c$ the mean of channel $c$ of an image,
 
-    $$ x_c \mapsto g\,(x_c - m_c) + m_c + b + \sigma\epsilon,
+    $$ x_c \mapsto [\,[g\,(x_c - m_c) + m_c + b\,] + \sigma\epsilon\,],
        \quad g \sim U[1 - \mathrm{contrast}, 1 + \mathrm{contrast}],
        \quad b \sim U[-\mathrm{brightness}, \mathrm{brightness}],
        \quad \sigma \sim U[0, U[0, \mathrm{noise}]], $$
 
-    clamped to [0, 1]. Rotation, zoom, mirroring and resizing are one resampling.
+    where the brackets clamp to [0, 1]. Rotation, zoom, mirroring and resizing are one resampling.
 
     Differences from the paper's code: there, the cutout comes after the puzzle, here before it, as all pretext tasks
-    get the same augmented image; a zoomed crop has any size, not one of few; images of more than twice the result's
-    size are shrunk with antialiasing.
+    get the same augmented image; a zoomed crop has any size, not one of few; the one resampling is bilinear, where the
+    code rotates to the nearest pixel and then crops and resizes; images of more than twice the result's size are shrunk
+    with antialiasing, which the code never does.
 
     Args:
         params: The magnitudes.
@@ -109,11 +110,10 @@ class Level(ImageAugmentation):
         if params.contrast or params.brightness:
             gain = (1 + params.contrast * signed(units["contrast"])).view(rows)
             shift = (params.brightness * signed(units["brightness"])).view(rows)
-            images = (images * gain).add_(images.mean((2, 3), keepdim=True) * (1 - gain) + shift)
+            images = (images * gain).add_(images.mean((2, 3), keepdim=True) * (1 - gain) + shift).clamp_(0, 1)
         if noise is not None:
-            images = torch.addcmul(images, noise, (params.noise * units["noise_bound"] * units["noise"]).view(rows))
-        if params.contrast or params.brightness or noise is not None:
-            images = images.clamp_(0, 1)
+            strength = (params.noise * units["noise_bound"] * units["noise"]).view(rows)
+            images = torch.addcmul(images, noise, strength).clamp_(0, 1)
         if params.blur:
             sigma = params.blur_sigma * (units["blur"] < params.blur)
             images = blur(images, get_gaussian_kernel1d(3, sigma.unsqueeze(1)))

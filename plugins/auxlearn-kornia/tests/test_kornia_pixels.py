@@ -145,6 +145,16 @@ def test_noise_has_a_random_strength():
     assert (between - torch.eye(50)).abs().max() < 0.35  # pixels are independent
 
 
+def test_noise_is_added_to_what_can_be_shown():
+    """The code clips before the noise and after it: white that got brighter is noise about white, not above it."""
+    white = torch.ones(200, 3, 24, 24)
+    found = run(LevelParams(brightness=1.0, noise=0.05), white)
+    brighter = found.amin((1, 2, 3)) > 0.7  # others got darker
+    assert brighter.sum() > 50
+    assert (found[brighter].mean((1, 2, 3)) < 1).all()
+    assert found.max() == 1
+
+
 def test_half_of_the_images_are_blurred():
     given = images(1000)
     found = run(LevelParams(blur=0.5, blur_sigma=1.5), given)
