@@ -40,8 +40,8 @@ class Puzzling(PretextTask):
 
     With `sizes`, the form of the author's later "siamese" code: the same puzzle is shown once for each entry, resized
     to that side, and the same heads answer each time, so the loss is the sum over $K$ tiles and all sizes. Sizes are
-    drawn anew in each step, alike for all rows and processes. (That all sizes show one order of the tiles is how we
-    read the code; whether it filters before it shrinks is not known. Here an image that shrinks is antialiased.)
+    drawn anew in each step, alike for all rows and processes, and all show one order of the tiles, as in the code. A
+    difference: an image that shrinks is antialiased here, there it is not.
 
     Args:
         width: D, the width of the feature that the heads read.
