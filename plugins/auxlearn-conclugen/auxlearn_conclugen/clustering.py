@@ -40,7 +40,8 @@ class MultimodalClustering(MultimodalTask):
     - Labels are the nearest of the centroids that the loss compares with; the code's are one update older.
     - No centroid is empty, which in the code leaves zero vectors (see `kmeans`).
     - The queue is part of the state, is not emptied at each epoch, counts its rows, and takes part before it is full.
-    - K-means begins from the centroids before (`warm_start`), and need not run in each step (`refit_every`, as in MCN).
+    - K-means begins from the centroids before (`warm_start`) or from seeds by k-means++, in the code from random rows,
+      and need not run in each step (`refit_every`, as in MCN).
     - Before the task's `start_epoch` nothing is clustered, and other losses keep their scale.
 
     Queue and clusters are those of all processes: rows are gathered in rank order, and what the first process fits is

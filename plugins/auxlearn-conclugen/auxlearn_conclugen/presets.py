@@ -8,9 +8,11 @@ it, for data with the inputs `video_2d` (2048 components in the paper), `video_3
 no temperature, no standardisation, AdamW with its learning rate and weight decay, warm-up over five epochs and the
 first, of 20 epochs, of the cosine cycles. Not in the public code, and therefore our choice: the weights of the three
 losses (all 1; the code searched from 0.0001 to 1.1), clusters, queue and their start (32, eight batches, epoch 0;
-searched from 2 to 128, 2 to 128 batches, 0 to 15), batch (512) and epochs (25) of the pretraining. What differs on
-purpose: the losses are added, not averaged over those that are on; the queue outlives an epoch; no cluster is empty;
-rows may lack a modality.
+searched from 2 to 128, 2 to 128 batches, 0 to 15), the width of the decoders (512; searched from 512 to 1536), batch
+(512) and epochs (25) of the pretraining. What differs on purpose: the losses are added, not averaged over those that
+are on; k-means begins from seeds by k-means++, not from random rows; the queue outlives an epoch, and takes part before
+it is full; labels are those of the last centroids, not of the ones before; no cluster is empty; rows may lack a
+modality.
 """
 
 from __future__ import annotations

@@ -58,8 +58,9 @@ class FeatureSimCLR(MultimodalTask):
     Contrastive Learning of Visual Representations" (Chen, Kornblith, Norouzi, Hinton,
     [arXiv 2002.05709](https://arxiv.org/abs/2002.05709)) on the features of one modality, where the views are features
     of augmented copies of the clip. Of an input with several copies of each row, [N, k, d], the first two are the
-    views. Of an input with one, [N, d], the first view is the vector itself and the second is a corrupted one (see
-    `corrupt`), its components from other rows of the same process.
+    views, whatever they are: a row with one copy, which the data repeats, shows it twice. Of an input with one,
+    [N, d], the first view is the vector itself and the second is a corrupted one (see `corrupt`), its components from
+    other rows of the same process.
 
     With several modalities the loss is the sum of the losses of each. Every observed view of every row weighs the same.
 
