@@ -30,6 +30,9 @@ class CosineGate(Balancer):
     shared can be disturbed. So do modules that only pretext tasks share: gradients are compared on the parameters that
     a primary loss reaches.
 
+    An auxiliary gradient that is orthogonal to the primary tasks' does not count in either mode; by first order it is
+    neither better nor worse for them.
+
     The paper has one auxiliary task; here each is judged on its own. Several primary tasks judge together, by the sum
     of their weighted gradients. In a step without a primary loss, or with one whose gradient is 0 (no row with a
     label), there is nothing to agree with, and the auxiliary tasks count by their weights.
