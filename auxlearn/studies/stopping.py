@@ -26,7 +26,10 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `Stopped`; outside the main thread, where that cannot be, nothing changes."""
+    """Turn SIGINT and SIGTERM into `Stopped`, but for one that the parent had ignored.
+
+    Outside the main thread, where that cannot be, nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -34,7 +37,7 @@ def stopping() -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         raise Stopped(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield

@@ -22,7 +22,8 @@ class StopRequest:
 def catch_signals() -> Iterator[StopRequest]:
     """Turn the first SIGINT or SIGTERM into a `StopRequest`; a second one acts as if nobody had caught the first.
 
-    Outside the main thread, where signals cannot be caught, the request stays empty.
+    Outside the main thread, where signals cannot be caught, the request stays empty; and signals that the parent had
+    ignored, as a shell does for jobs in the background of a script, stay ignored.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -30,6 +31,7 @@ def catch_signals() -> Iterator[StopRequest]:
         return
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     seen: set[int] = set()
 
     # It stays in place: a step finds that out of order which is not as the step began (`auxlearn.settings`).
