@@ -109,9 +109,7 @@ class ClusteringParams(_ModalityParams):
         help="Rows of earlier steps, over all processes, that are clustered too; for batches that are small against "
         "`clusters`, as old rows mislead while the network changes fast.",
     )
-    refit_every: int = option(
-        1, ge=1, help="Cluster anew every n steps of the run; between, only assign. MCN: 20."
-    )
+    refit_every: int = option(1, ge=1, help="Cluster anew every n steps of the run; between, only assign. MCN: 20.")
     iterations: int = option(10, ge=1, le=1000, help="Iterations of k-means; the authors' code: 100.")
     restarts: int = option(4, ge=1, help="Runs of k-means from different seeds, of which the best counts.")
     warm_start: bool = option(

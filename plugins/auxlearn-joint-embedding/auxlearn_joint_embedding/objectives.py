@@ -124,8 +124,9 @@ def off_diagonal(square: Tensor) -> Tensor:
 
 def _standardised(embeddings: Tensor, present: Tensor | None) -> Tensor:
     """Return the embeddings centred and of length 1 along the batch, zero in rows that do not count."""
+    rows: Tensor | int = len(embeddings)
     if present is None:
-        centred, rows = embeddings - embeddings.mean(0), len(embeddings)
+        centred = embeddings - embeddings.mean(0)
     else:
         mask = present.unsqueeze(1)
         rows = mask.sum().clamp(min=1)
