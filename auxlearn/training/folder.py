@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem, SpecError
-from auxlearn.files import write_atomically
+from auxlearn.files import write_atomically, writing_in
 from auxlearn.registry.installed import version_of
 from auxlearn.spec.models import Choice, Spec
 from auxlearn.training.checkpoint import Checkpoints
@@ -53,20 +53,29 @@ class RunFolder:
 
         Raises:
             SpecError: If there is something that may not be removed.
+            EnvironmentProblem: If the system refuses, or another process works here.
         """
-        if self.path.exists() and any(self.path.iterdir()):
+        with writing_in(self.path):
+            if not any(self.path.iterdir()):
+                return
             is_run = self._is_run()
             if not overwrite or not is_run:
                 fix = f"auxlearn resume {self.path}, or --overwrite" if is_run else "another --out"
                 what = "there is a run already" if is_run else "the folder is not empty, and not a run"
                 raise SpecError(Problem(where=str(self.path), what=what, fix=fix))
             self.lock()
-            self.unlock()
-            shutil.rmtree(self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentProblem(Problem(where=str(self.path), what=f"cannot make it: {error.strerror}")) from None
+            try:
+                self._clear()
+            finally:
+                self.unlock()
+
+    def _clear(self) -> None:
+        """Remove everything but the lock, folders first: what is left of a run after a crash is still known for one."""
+        for entry in sorted(self.path.iterdir(), key=lambda entry: not entry.is_dir()):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != ".lock":
+                entry.unlink()
 
     def _is_run(self) -> bool:
         """Return whether there is nothing in the folder but what a run writes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -260,6 +261,41 @@ def test_a_run_folder_is_not_replaced_unless_told_and_nothing_else_ever(tmp_path
     with pytest.raises(SpecError, match="not a run"):
         run(tmp_path / "thesis", spec(), overwrite=True)
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+
+
+def test_a_run_is_overwritten_under_its_lock_and_what_the_system_refuses_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("checkpoints/4", "figures"):
+        (tmp_path / "r" / name).mkdir(parents=True)
+    (tmp_path / "r" / "status.json").write_text("{}")
+    real, seen = shutil.rmtree, []
+
+    def rmtree(path: Path) -> None:
+        with pytest.raises(EnvironmentProblem, match="another process works here"):
+            RunFolder(tmp_path / "r").lock()
+        seen.append(path.name)
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    RunFolder(tmp_path / "r").create(overwrite=True)
+    assert sorted(seen) == ["checkpoints", "figures"]
+    assert [entry.name for entry in (tmp_path / "r").iterdir()] in ([], [".lock"])
+    again = RunFolder(tmp_path / "r")
+    again.lock()
+    again.unlock()
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / "r" / "figures").mkdir()
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(EnvironmentProblem, match="cannot be written: Permission denied") as caught:
+        RunFolder(tmp_path / "r").create(overwrite=True)
+    assert caught.value.exit_code == 8
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(EnvironmentProblem, match="is a file, where a folder is needed"):
+        RunFolder(tmp_path / "file").create(overwrite=True)
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
