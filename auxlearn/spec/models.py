@@ -230,7 +230,9 @@ class InitFrom:
 
     path: str | None = option(None, help="A run folder, or one of its checkpoints.")
     stage: str | None = option(None, pattern=STAGE_NAME, help="Instead of `path`: an earlier stage of the same run.")
-    parts: tuple[Literal["backbone", "primary", "pretext"], ...] = option(("backbone",), help="What to take over.")
+    parts: tuple[Literal["backbone", "primary", "pretext"], ...] = option(
+        ("backbone",), help="What to take over; tasks with the modules that they share."
+    )
     which: Literal["best", "last"] = option("best", help="Which checkpoint of a run folder.")
 
 

@@ -116,7 +116,7 @@ def auxlearn_presets() -> Iterable[Provider]:
     return [
         Provider(
             name="puzzling-quarter",
-            summary="2 x 2 puzzles of a quarter of the images on the shared view, beside any primary task: no further pass.",
+            summary="2 x 2 puzzles of a quarter of the images on the shared view, beside any primary task.",
             build=lambda _params, _context: {"pretext": {"puzzle": _QUARTER}},
         )
     ]
