@@ -64,7 +64,7 @@ def matrix_to_euler(matrix: Tensor) -> Tensor:
     Where yaw is 90 or -90 degrees, pitch and roll turn about the same axis; roll is then 0. Near it roll is uncertain;
     pitch is what is left of the matrix after that roll, so that the angles describe the matrix wherever it is.
     """
-    across = torch.hypot(matrix[..., 0, 0], matrix[..., 1, 0])
+    across = torch.linalg.vector_norm(matrix[..., :2, 0], dim=-1)
     locked = across < _LOCKED
     yaw = torch.atan2(-matrix[..., 2, 0], across)
     roll = torch.where(locked, 0.0, torch.atan2(matrix[..., 1, 0], matrix[..., 0, 0]))

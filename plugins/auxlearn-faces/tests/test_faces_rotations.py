@@ -85,7 +85,6 @@ YAWS = st.one_of(TURNS, st.sampled_from([-90.0, 90.0]), st.floats(-7, -1).map(la
 PRECISIONS = st.sampled_from([(torch.float32, 0.2), (torch.float64, 1e-3)])
 
 
-@settings(max_examples=300)
 @given(YAWS, TURNS, TURNS, PRECISIONS)
 def test_a_perfect_answer_has_the_angles_of_the_label_also_at_gimbal_lock(yaw, pitch, roll, precision):
     dtype, tolerance = precision
@@ -93,7 +92,6 @@ def test_a_perfect_answer_has_the_angles_of_the_label_also_at_gimbal_lock(yaw, p
     assert same(nearest_euler(matrix_to_euler(euler_to_matrix(wanted)), wanted), wanted, tolerance)
 
 
-@settings(max_examples=300)
 @given(YAWS, TURNS, TURNS, PRECISIONS)
 def test_a_picture_that_does_not_move_keeps_its_label(yaw, pitch, roll, precision):
     dtype, tolerance = precision

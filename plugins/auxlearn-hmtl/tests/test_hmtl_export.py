@@ -27,6 +27,7 @@ def test_the_final_model_is_a_program_without_auxiliaries(model, tmp_path):
     folder = loaded.export("torch_export", out=tmp_path / "program")
     program = torch.export.load(folder / "model.pt2")
     assert not [name for name in program.state_dict if not name.startswith(("backbone.", "primary."))]
+    loaded.export("onnx", out=tmp_path / "graph")  # is read back, and its answers compared
     images = torch.rand(5, 3, 64, 64)  # as the data stores them
     with torch.no_grad():
         wanted = loaded.model(images)
