@@ -11,6 +11,7 @@ from auxlearn.registry import CheckContext, DataFacts, unusable_name
 from auxlearn.spec.asking import ask, own_problems
 from auxlearn.spec.assembly import Assembly, Selected
 from auxlearn.spec.models import Arrangement, DataKeys, EvaluateKeys, InitFrom, OptimizerKeys, TrainKeys
+from auxlearn.spec.parts import unknown_parts
 from auxlearn.spec.pointers import Path
 from auxlearn.spec.streams import check_epoch, check_unlabelled, joint_rows
 from auxlearn.spec.supervision import check_arrangements
@@ -194,13 +195,10 @@ def _check_monitor(assembly: Assembly) -> Found:
 
 def _check_parts(assembly: Assembly) -> Found:
     keys: OptimizerKeys = assembly.selected["optimizer",].keys
-    known = ["backbone", "primary", "pretext", "balance", "shared"]
-    known += [f"{section}.{name}" for section, name in _tasks(assembly)]
-    for part in keys.lr_scale:
-        if part not in known and not part.startswith("shared."):
-            what = f'there is no part "{escape(part)}"'
-            problem = Problem(what=what, allowed=", ".join(known), meant=nearest(part, known))
-            yield ("optimizer", "lr_scale", part), problem
+    named = [f"{section}.{name}" for section, name in _tasks(assembly)]
+    scaled = [part for part in keys.lr_scale if not part.startswith("shared.")]  # which plugins make
+    for part, problem in unknown_parts(scaled, named):
+        yield ("optimizer", "lr_scale", part), problem
 
 
 def _tasks(assembly: Assembly) -> list[tuple[str, str]]:

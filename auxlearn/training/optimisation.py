@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from auxlearn.errors import Problem, SpecError, nearest
+import attrs
+
+from auxlearn.errors import Problem, SpecError
 from auxlearn.learning.learner import Learner
 from auxlearn.spec.models import OptimizerKeys
+from auxlearn.spec.parts import unknown_parts
 
 __all__ = ["parameter_groups"]
 
@@ -55,17 +58,9 @@ def _scale(name: str, scales: Mapping[str, float]) -> float:
 
 
 def _check_scales(learner: Learner, scales: Mapping[str, float]) -> None:
-    tasks = [f"{kind}.{name}" for kind in ("primary", "pretext", "shared") for name in getattr(learner, kind)]
-    known = ["backbone", "primary", "pretext", "shared", "norms", "balance", *tasks]
+    named = [f"{kind}.{name}" for kind in ("primary", "pretext", "shared") for name in getattr(learner, kind)]
     problems = [
-        Problem(
-            where=f"/optimizer/lr_scale/{part}",
-            what=f'there is no part "{part}"',
-            allowed=", ".join(known),
-            meant=nearest(part, known),
-        )
-        for part in scales
-        if part not in known
+        attrs.evolve(problem, where=f"/optimizer/lr_scale/{part}") for part, problem in unknown_parts(scales, named)
     ]
     if problems:
         raise SpecError(problems)

@@ -3,6 +3,7 @@ import pytest
 from auxlearn.errors import SpecError
 from auxlearn.registry import Provider
 from auxlearn.spec import load_spec
+from auxlearn.spec.parts import PARTS
 
 
 def problems(document, registry):
@@ -79,6 +80,11 @@ def test_splits_and_folds(small, registry):
 def test_the_monitor_names_a_task(small, registry, metric, meant):
     small["evaluate"] = {"monitor": {"metric": metric}}
     assert problems(small, registry)["/evaluate/monitor/metric"].meant == meant
+
+
+def test_every_part_of_a_network_has_a_learning_rate(small, registry):
+    small["optimizer"] = {"lr_scale": dict.fromkeys(PARTS, 0.1) | {"shared.queue": 2.0}}
+    assert load_spec(small, registry=registry).optimizer.keys.lr_scale["norms"] == 0.1
 
 
 def test_parts_of_the_learning_rate(small, registry):

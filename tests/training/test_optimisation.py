@@ -8,6 +8,7 @@ from auxlearn import Arrangement, Learner
 from auxlearn.errors import SpecError
 from auxlearn.learning.balancing import Fixed
 from auxlearn.spec.models import OptimizerKeys
+from auxlearn.spec.parts import PARTS
 from auxlearn.testing.fakes import TinyBackbone, TinyPretext, TinyPrimary
 from auxlearn.training.optimisation import parameter_groups
 
@@ -55,13 +56,14 @@ def test_norms_and_biases_decay_if_asked():
     assert {decay for _, decay in found(learner(), decay_norms=True).values()} == {0.5}
 
 
-def test_what_a_balancer_learns_never_decays():
-    class Learned(Fixed):
-        def __init__(self):
-            super().__init__()
-            self.scalar, self.matrix = nn.Parameter(torch.ones(())), nn.Parameter(torch.eye(2))
+class Learning(Fixed):
+    def __init__(self):
+        super().__init__()
+        self.scalar, self.matrix = nn.Parameter(torch.ones(())), nn.Parameter(torch.eye(2))
 
-    decays = {name: decay for name, (_, decay) in found(learner(balancer=Learned()), decay_norms=True).items()}
+
+def test_what_a_balancer_learns_never_decays():
+    decays = {name: decay for name, (_, decay) in found(learner(balancer=Learning()), decay_norms=True).items()}
     assert {name for name, decay in decays.items() if not decay} == {"balancer.scalar", "balancer.matrix"}
 
 
@@ -73,6 +75,12 @@ def test_rates_by_part_the_closest_name_wins():
     assert rates["primary.kind.head.bias"] == pytest.approx(0.3)
     assert rates["pretext.a.head.weight"] == 0.0
     assert rates["norms.a.layers.0.weight"] == pytest.approx(0.4)
+
+
+def test_the_first_of_every_name_is_a_part_that_a_spec_may_scale():
+    model = learner(balancer=Learning())
+    names = {name.partition(".")[0].replace("balancer", "balance") for name, _ in model.named_parameters()}
+    assert names | {"shared"} == set(PARTS)
 
 
 def test_layer_decay_and_scale_multiply():
