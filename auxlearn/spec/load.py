@@ -13,7 +13,7 @@ from auxlearn.errors import Problem, error_of
 from auxlearn.registry import Registry, discover
 from auxlearn.spec.assembly import Assembly, Selected, assemble
 from auxlearn.spec.checks import check
-from auxlearn.spec.models import Arrangement, Choice, Spec, TrainKeys
+from auxlearn.spec.models import DEFAULT_EPOCHS, Arrangement, Choice, Spec, TrainKeys
 from auxlearn.spec.overrides import apply_overrides
 from auxlearn.spec.pointers import Path, in_document_order
 from auxlearn.spec.presets import Expanded, expand_preset
@@ -23,8 +23,6 @@ from auxlearn.spec.stages import Part, check_devices, check_sources, expand_stag
 from auxlearn.spec.structure import unstructure
 
 __all__ = ["load_spec"]
-
-_DEFAULT_EPOCHS = 30
 
 
 def load_spec(
@@ -153,7 +151,7 @@ def _spec(assembly: Assembly, document: Document, part: Part) -> Spec:
     plain = dict(assembly.plain)
     train: TrainKeys = plain["train"]
     if train.steps is None and train.epochs is None:
-        plain["train"] = attrs.evolve(train, epochs=_DEFAULT_EPOCHS)
+        plain["train"] = attrs.evolve(train, epochs=DEFAULT_EPOCHS)
     name, seed = part.name(given.get("name", document.name)), int(given.get("seed", 0))
     resolved = {
         "auxlearn": SPEC_VERSION,

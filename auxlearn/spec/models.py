@@ -17,6 +17,7 @@ from auxlearn.spec.choice import Choice
 from auxlearn.spec.scoring import EvaluateKeys, Knn, Monitor
 
 __all__ = [
+    "DEFAULT_EPOCHS",
     "LOADING",
     "STAGE_NAME",
     "Arrangement",
@@ -43,6 +44,7 @@ __all__ = [
     "UnlabelledKeys",
 ]
 
+DEFAULT_EPOCHS = 30  # of a spec that says neither `train.epochs` nor `train.steps`
 LOADING = ("workers", "timeout", "cache", "cache_dir")  # keys of `data` that no row, and so no result, depends on
 STAGE_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,39}"  # also the name of a folder
 
@@ -145,7 +147,8 @@ class OptimizerKeys:
     lr_scale: Mapping[str, float] = option(
         attrs.Factory(dict),
         ge=0,
-        help="Factors of the learning rate by part: `backbone`, `primary`, `pretext`, `balance`, `pretext.puzzle`.",
+        help="Factors of the learning rate by part: `backbone`, `primary`, `pretext`, `shared`, `norms`, `balance`, or "
+        "one task: `pretext.puzzle`.",
     )
     layer_decay: float | None = option(
         None, gt=0, le=1, help="Factor of the learning rate from each layer of the backbone to the one below."

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from auxlearn.errors import Problem, escape, nearest
 from auxlearn.spec.asking import ask
 from auxlearn.spec.assembly import Assembly, Selected
-from auxlearn.spec.models import Arrangement, Ramp, TrainKeys
+from auxlearn.spec.models import DEFAULT_EPOCHS, Arrangement, Ramp, TrainKeys
 from auxlearn.spec.pointers import Path
 
 __all__ = ["check_arrangements"]
@@ -68,7 +68,7 @@ def _check_keys(item: Selected, train: TrainKeys) -> Found:
     if isinstance(keys.weight, Ramp) and keys.weight.until < keys.weight.begin:
         what = f"the ramp ends at epoch {keys.weight.until:g}, before it begins at {keys.weight.begin:g}"
         yield (*item.path, "weight", "until"), Problem(what=what, allowed=f"at least {keys.weight.begin:g}")
-    epochs = train.epochs if train.steps is not None or train.epochs is not None else 30
+    epochs = train.epochs if train.steps is not None or train.epochs is not None else DEFAULT_EPOCHS
     if epochs is not None and keys.start_epoch >= epochs:
         what = f"the task would start in epoch {keys.start_epoch} of a run of {epochs}"
         yield (*item.path, "start_epoch"), Problem(what=what, allowed=f"at most {epochs - 1}")
