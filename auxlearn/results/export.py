@@ -42,6 +42,7 @@ __all__ = ["CHECKSUMS", "export", "make_exporter"]
 CHECKSUMS = "checksums.json"
 
 _BATCHES = (1, 3)
+_FORMULA = 16  # numbers: a constant of so many, such as a 4 x 4 matrix, is part of a formula
 _MOST_NAMES = 3
 
 
@@ -198,8 +199,8 @@ def _compare_weights(exporter: Exporter, job: ExportJob, opened: Opened) -> None
 
 
 def _numbers(weights: Mapping[str, Tensor]) -> int:
-    """Return how many numbers were learned, or are statistics; not what a graph holds of axes, shapes and factors."""
-    return sum(t.numel() for t in weights.values() if t.is_floating_point() and t.ndim)
+    """Return how many numbers were learned, or are statistics; not what a graph holds of axes, shapes and formulas."""
+    return sum(t.numel() for t in weights.values() if t.is_floating_point() and t.numel() > _FORMULA)
 
 
 def _digest(tensor: Tensor) -> tuple[torch.dtype, str]:
