@@ -21,8 +21,8 @@ def studies(folder: Path) -> str:
 def _everywhere(found: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "### The preset in every study\n",
-        "`longer` is plain training for a quarter more epochs (`screening`: twice as many). Points, or degrees of `pose`, "
-        "where less is better.\n",
+        "`longer` is plain training for a quarter more epochs (`screening`: twice as many). Points, or degrees of "
+        "`pose`, where less is better.\n",
         "| study | labels | seeds | supervised | with `puzzling-quarter` | `longer` |",
         "|---|---|---|---|---|---|",
     ]
