@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape
 
@@ -19,6 +21,7 @@ __all__ = [
     "telling_refusals",
     "write_atomically",
     "write_flushed",
+    "write_json",
     "writing_in",
 ]
 
@@ -34,6 +37,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         write_flushed(aside, content)
         os.replace(aside, path)
         flush_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file atomically, indented for people, without numbers that strict JSON lacks."""
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def write_flushed(path: Path, content: bytes) -> None:

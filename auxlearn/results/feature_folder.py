@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from auxlearn.data import TargetInfo
 from auxlearn.data.columns import columns_of
 from auxlearn.errors import EnvironmentProblem, Problem, SpecError, escape
-from auxlearn.files import telling_refusals, write_atomically
+from auxlearn.files import telling_refusals, write_atomically, write_json
 from auxlearn.spec.pointers import differences, show
 
 __all__ = ["IDENTITY", "ROWS", "SECTION", "FeatureFolder"]
@@ -100,7 +100,7 @@ class FeatureFolder:
                 file.flush()
                 os.fsync(file.fileno())
             rows, lines = self._counted
-            _write_json(self._partial / _STATE, {"rows": rows, "lines": lines})
+            write_json(self._partial / _STATE, {"rows": rows, "lines": lines})
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what is said about each row so far."""
@@ -123,9 +123,9 @@ class FeatureFolder:
             section = _write_rows(self.path / ROWS, [lines[index] for index in kept], targets)
             rows = dict(Counter(lines[index]["split"] for index in kept))
             skipped = [line["skipped"] for line in lines if "skipped" in line]
-            _write_json(self.path / _REPORT, {"rows": rows, "missing": missing, "skipped": skipped})
+            write_json(self.path / _REPORT, {"rows": rows, "missing": missing, "skipped": skipped})
             whole = {"type": "features", "path": ROWS, "inputs": list(self.widths), **section, **keys}
-            _write_json(self.path / SECTION, {"data": whole})
+            write_json(self.path / SECTION, {"data": whole})
             self._close()
             shutil.rmtree(self._partial, ignore_errors=True)
 
@@ -146,7 +146,7 @@ class FeatureFolder:
                 what = "is there already, and no folder of features"
                 raise SpecError(Problem(where=escape(self.path), what=what, fix="another --out"))
             self.path.mkdir(parents=True, exist_ok=True)
-            _write_json(self.path / IDENTITY, self._identity)
+            write_json(self.path / IDENTITY, self._identity)
             return
         found = json.loads((self.path / IDENTITY).read_bytes())
         problems = [
@@ -202,10 +202,6 @@ class FeatureFolder:
             os.fsync(file.fileno())
         os.replace(aside, self.path / f"{name}.npy")
         return missing
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 def _write_rows(path: Path, lines: Sequence[Mapping[str, Any]], targets: Mapping[str, TargetInfo]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ import attrs
 from filelock import FileLock, Timeout
 
 from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem, SpecError
-from auxlearn.files import write_atomically, writing_in
+from auxlearn.files import write_json, writing_in
 from auxlearn.registry import Registry
 from auxlearn.spec.models import Spec
 from auxlearn.studies.cells import Cell, CellKey, read_cell, read_json
@@ -94,7 +93,7 @@ class StudyFolder:
         """Write what is begun."""
         content = {"threads": threads, "baseline": study.baseline, "study": study.given}
         with writing_in(self.path):
-            write_atomically(self.path / _FILE, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+            write_json(self.path / _FILE, content)
 
     @contextlib.contextmanager
     def lock(self, *, needed: bool = True) -> Iterator[bool]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from auxlearn.files import write_atomically
+from auxlearn.files import write_atomically, write_json
 from auxlearn.studies.cells import Cell
 from auxlearn.studies.statistics import LEVEL, MOST_EXACT, Estimate
 from auxlearn.studies.summary import Row, Summary
@@ -114,7 +113,7 @@ def markdown(summary: Summary, title: str, failures: Sequence[Cell] = (), pictur
 
 def write_results(folder: Path, cells: Sequence[Cell]) -> None:
     """Write `results.json` and `results.csv`: one entry, and one line, for each run."""
-    write_atomically(folder / "results.json", _json([_entry(cell) for cell in cells]))
+    write_json(folder / "results.json", [_entry(cell) for cell in cells])
     metrics = list(dict.fromkeys(name for cell in cells for name in cell.scores))
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -138,7 +137,7 @@ def write_report(folder: Path, summary: Summary, title: str, cells: Sequence[Cel
     """
     from auxlearn.studies.plots import draw
 
-    write_atomically(folder / "summary.json", _json(attrs.asdict(summary)))
+    write_json(folder / "summary.json", attrs.asdict(summary))
     pictures = [f"figures/{name}" for name in draw(summary, folder / "figures")]
     failures = [cell for cell in cells if cell.state == "failed"]
     write_atomically(folder / "report.md", markdown(summary, title, failures, pictures).encode())
@@ -159,7 +158,3 @@ def _entry(cell: Cell) -> dict[str, Any]:
     facts.pop("fingerprints")
     facts.pop("modes")
     return {**key, **facts}
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"

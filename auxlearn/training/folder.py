@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from auxlearn.errors import CheckpointError, EnvironmentProblem, Problem, SpecError
-from auxlearn.files import write_atomically, writing_in
+from auxlearn.files import write_json, writing_in
 from auxlearn.registry.installed import version_of
 from auxlearn.spec.models import Choice, Spec
 from auxlearn.training.checkpoint import Checkpoints
@@ -112,7 +112,7 @@ class RunFolder:
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file, all or nothing."""
-        write_atomically(self.path / name, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+        write_json(self.path / name, content)
 
     def read(self, name: str, *, missing: Any = None) -> Any:
         """Return the content of a JSON file; `missing`, if given, where there is none.
